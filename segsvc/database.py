@@ -1,0 +1,95 @@
+"""The pool of connections to PostgreSQL, and what counts as the database being away."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+else:  # the driver's classes take no parameters at run time
+    Pool = asyncpg.Pool
+    Connection = asyncpg.Connection
+
+POOL = web.AppKey("pool", Pool)
+
+# Seconds. A request that waits longer is answered 503, and may be repeated.
+ACQUIRE_TIMEOUT = 5
+COMMAND_TIMEOUT = 15
+
+SESSION = {
+    "application_name": "segsvc",
+    "timezone": "UTC",
+    # The server gives up before the client does, so that nothing runs on unobserved.
+    "statement_timeout": "10s",
+    "idle_in_transaction_session_timeout": "10s",
+    # Statements here are short; compiling one would take longer than running it.
+    "jit": "off",
+}
+
+# Conditions of the server and its surroundings, not of what the client asked: no connection,
+# shutting down, out of disk or connections, read-only, timed out, deadlocked, login refused.
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    # What the driver says of a connection that was cut between two of its messages.
+    asyncpg.InternalClientError,
+)
+
+
+class Unavailable(Exception):  # noqa: N818 (a state of the database, not a mistake)
+    """The database cannot be used at the moment; trying again later is sound."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except _AWAY as error:
+        raise Unavailable(f"{type(error).__name__}: {error}") from error
+    except asyncpg.InterfaceError as error:
+        if isinstance(error, ValueError):  # a value that the driver refuses is a defect of ours
+            raise
+        raise Unavailable(str(error)) from error  # the connection broke under the statement
+
+
+@asynccontextmanager
+async def pool(dsn: str) -> AsyncIterator[Pool]:
+    """Open a pool for as long as the context lasts. It connects when it is first asked to."""
+    async with asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=10,
+        timeout=ACQUIRE_TIMEOUT,
+        command_timeout=COMMAND_TIMEOUT,
+        # Every statement is a file: the cache holds them all, for good.
+        max_cached_statement_lifetime=0,
+        server_settings=SESSION,
+    ) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def connection(pool: Pool) -> AsyncIterator[Connection]:
+    """Lend a connection from `pool`.
+
+    Raises:
+        Unavailable: there is none, or it broke, or the server cannot do its work.
+    """
+    with _translated():
+        async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            yield conn

@@ -1,0 +1,109 @@
+"""What a client sent: the body, the query and the path, read and validated."""
+
+import json
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
+from marshmallow import Schema, ValidationError
+
+from segsvc.problems import InvalidRequest, NotJson, UnsupportedMediaType
+
+Path = tuple[str | int, ...]
+
+# A misspelt parameter is refused, as a misspelt field is: `?att=` must not read the present.
+NO_PARAMETERS = Schema()
+
+
+async def read_body(request: web.Request, schema: Schema) -> Any:
+    """Return the JSON body of `request`, loaded by `schema`; no query may stand beside it.
+
+    Stricter than `json.loads`, as RFC 8259 allows and RFC 7493 (I-JSON) asks: UTF-8 only, no
+    NaN or Infinity, no key twice in an object.
+
+    Raises:
+        UnsupportedMediaType: the body is not declared as JSON in UTF-8.
+        NotJson: the body is not JSON.
+        InvalidRequest: it is JSON, but not what `schema` describes.
+    """
+    read_query(request, NO_PARAMETERS)
+    charset = (request.charset or "utf-8").lower()
+    if request.content_type != "application/json" or charset not in {"utf-8", "utf8"}:
+        raise UnsupportedMediaType("send JSON with the header Content-Type: application/json")
+    try:
+        text = (await request.read()).decode()
+        data = json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
+    except (web.RequestPayloadError, BadHttpMessage):
+        raise NotJson("the body does not arrive whole in its Content-Encoding") from None
+    except (ValueError, RecursionError) as error:
+        raise NotJson(f"the body is not JSON: {error}") from None
+    return _load(schema, data)
+
+
+def read_query(request: web.Request, schema: Schema) -> Any:
+    """Return the query parameters of `request`, loaded by `schema`.
+
+    Raises:
+        InvalidRequest: a parameter is unknown, given twice, or wrong.
+    """
+    twice = {name for name in request.query if len(request.query.getall(name)) > 1}
+    if twice:
+        raise InvalidRequest(_errors({name: ["given more than once"] for name in sorted(twice)}))
+    return _load(schema, dict(request.query))
+
+
+def read_path(request: web.Request, schema: Schema) -> Any:
+    """Return the variable parts of the path of `request`, loaded by `schema`.
+
+    Raises:
+        InvalidRequest: a part is wrong.
+    """
+    return _load(schema, dict(request.match_info))
+
+
+def failures(messages: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Flatten marshmallow's nested error messages into pairs of a path and one message, sorted."""
+    if isinstance(messages, dict):
+        for key, inner in sorted(messages.items(), key=itemgetter(0)):
+            yield from failures(inner, path if key == "_schema" else (*path, key))
+    else:
+        for message in messages:
+            yield path, message
+
+
+def pointer(*path: str | int) -> str:
+    """Return the JSON pointer to `path` as a URI fragment (RFC 6901, section 6)."""
+    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    return "#" + "".join("/" + quote(part, safe="~", errors="replace") for part in parts)
+
+
+def _load(schema: Schema, data: Any) -> Any:
+    if not isinstance(data, dict):
+        raise InvalidRequest(_errors(["must be a JSON object"]))
+    try:
+        return schema.load(data)
+    except ValidationError as error:
+        raise InvalidRequest(_errors(error.messages)) from None
+
+
+def _errors(messages: Any) -> list[dict[str, str]]:
+    return [
+        {"pointer": pointer(*path), "detail": detail.rstrip(".")}
+        for path, detail in failures(messages)
+    ]
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON value")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return result

@@ -1,0 +1,1 @@
+"""Memberships: which user is in which segment, from when until when."""

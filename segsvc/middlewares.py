@@ -1,0 +1,48 @@
+"""The one place where errors become answers."""
+
+import json
+import logging
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from segsvc import problems
+from segsvc.database import Unavailable
+
+log = logging.getLogger(__name__)
+
+
+@web.middleware
+async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer whatever goes wrong in `handler` as a problem document."""
+    try:
+        return await handler(request)
+    except problems.Problem as error:
+        problem = error
+    except web.HTTPException as error:
+        problem = _problem_of(request, error)
+    except Unavailable as error:
+        log.warning("%s %s: database unavailable: %s", request.method, request.path, error)
+        problem = problems.DatabaseUnavailable()
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        problem = problems.InternalError()
+    return web.Response(
+        status=problem.status,
+        # Escaped to ASCII: what a client sent may be repeated here, lone surrogates included.
+        body=json.dumps(problem.document()).encode() + b"\n",
+        content_type="application/problem+json",
+        headers=problem.headers,
+    )
+
+
+def _problem_of(request: web.Request, error: web.HTTPException) -> problems.Problem:
+    """Return the problem that stands for an error of aiohttp's own; raise on what is none."""
+    if isinstance(error, web.HTTPNotFound):
+        return problems.NotFound(f"no route has the path {request.path}")
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return problems.MethodNotAllowed(f"use {allowed}", headers={"Allow": allowed})
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return problems.TooLarge(f"the limit is {request.app._client_max_size} bytes")  # noqa: SLF001
+    raise error

@@ -1,0 +1,70 @@
+"""`/segments`: creating, listing, describing and deleting them."""
+
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import web
+
+from segsvc.answers import json_response, rfc3339
+from segsvc.database import POOL, connection
+from segsvc.inputs import NO_PARAMETERS, read_body, read_query
+from segsvc.problems import SegmentNotFound, SlugTaken
+from segsvc.segments import store
+from segsvc.segments.schemas import NEW_SEGMENT, SEGMENT_PAGE, SLUG
+
+
+async def create_segment(request: web.Request) -> web.Response:
+    """`POST /segments`."""
+    new = await read_body(request, NEW_SEGMENT)
+    async with connection(request.app[POOL]) as conn:
+        segment = await store.create(conn, new["slug"], new["description"])
+    if segment is None:
+        raise SlugTaken(f"{new['slug']} is live: delete it first, or take another slug")
+    location = f"{request.path}/{segment.slug}"
+    return json_response(
+        _document(segment) | {"members": 0}, status=201, headers={"Location": location}
+    )
+
+
+async def list_segments(request: web.Request) -> web.Response:
+    """`GET /segments`: a page of live segments in the order of their slugs."""
+    page = read_query(request, SEGMENT_PAGE)
+    limit = page["limit"]
+    async with connection(request.app[POOL]) as conn:
+        segments = await store.list_live(conn, page["after"], limit + 1)
+    documents = [_document(segment) for segment in segments[:limit]]
+    following = documents[-1]["slug"] if len(segments) > limit else None
+    return json_response({"segments": documents, "next": following})
+
+
+async def get_segment(request: web.Request) -> web.Response:
+    """`GET /segments/{slug}`."""
+    slug = _slug(request)
+    async with connection(request.app[POOL]) as conn:
+        segment = await store.get(conn, slug)
+    if segment is None:
+        raise SegmentNotFound(f"no live segment has the slug {slug}")
+    return json_response(_document(segment))
+
+
+async def delete_segment(request: web.Request) -> web.Response:
+    """`DELETE /segments/{slug}`."""
+    slug = _slug(request)
+    async with connection(request.app[POOL]) as conn:
+        deleted = await store.delete(conn, slug)
+    if not deleted:
+        raise SegmentNotFound(f"no live segment has the slug {slug}")
+    return web.Response(status=204)
+
+
+def _slug(request: web.Request) -> str:
+    """Return the slug in the path, which cannot be live unless it could be created."""
+    read_query(request, NO_PARAMETERS)
+    slug = request.match_info["slug"]
+    if not SLUG.fullmatch(slug):
+        raise SegmentNotFound(f"{slug!r} cannot be the slug of a segment")
+    return slug
+
+
+def _document(segment: store.Segment) -> dict[str, Any]:
+    return asdict(segment) | {"created_at": rfc3339(segment.created_at)}

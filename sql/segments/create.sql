@@ -1,0 +1,26 @@
+-- sql/segments/create.sql
+-- Creates a segment, unless a live one has the slug. Needs: segments/lock_slug.
+--
+-- $1 slug        text
+-- $2 description text
+--
+-- Returns: one row: slug text, description text, created_at timestamptz; none if the slug is taken
+-- Locks:   its own new row
+-- Index:   segment_deleted_at_slug_key
+--
+-- A life begins after every earlier life of the slug, even if the clock has stepped back.
+
+INSERT INTO segment AS s (slug, description, created_at)
+SELECT
+    $1::text AS slug,
+    $2::text AS description,
+    greatest(
+        clock_timestamp(),
+        (
+            SELECT max(dead.deleted_at) + interval '1 microsecond'
+            FROM segment AS dead
+            WHERE dead.slug = $1::text AND dead.deleted_at < 'infinity'
+        )
+    ) AS created_at
+ON CONFLICT (deleted_at, slug) DO NOTHING
+RETURNING s.slug, s.description, s.created_at

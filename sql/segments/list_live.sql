@@ -1,0 +1,18 @@
+-- sql/segments/list_live.sql
+-- Lists live segments in the order of their slugs, from after a given one.
+--
+-- $1 after text, '' for the first page
+-- $2 limit bigint
+--
+-- Returns: a row each: slug text, description text, created_at timestamptz
+-- Locks:   none
+-- Index:   segment_deleted_at_slug_key
+
+SELECT
+    s.slug,
+    s.description,
+    s.created_at
+FROM segment AS s
+WHERE s.deleted_at = 'infinity' AND s.slug > $1::text
+ORDER BY s.slug
+LIMIT $2::bigint

@@ -1,0 +1,115 @@
+"""A real PostgreSQL for the tests, and a database of its own for each of them."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import count
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+from aiohttp.pytest_plugin import AiohttpClient
+from aiohttp.test_utils import TestClient
+from aiohttp.web import Application, Request
+
+from segsvc import embedded, schema
+from segsvc.app import create_app
+from segsvc.database import Connection
+
+Client = TestClient[Request, Application]
+
+# A server that runs already and may be filled with databases; unset, an embedded one is started.
+SERVER = "SEGSVC_TEST_DATABASE_URL"
+UNSAFE_AND_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+_numbers = count(1)
+
+
+def database_url(server: str, name: str) -> str:
+    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+
+
+def database_name(url: str) -> str:
+    return urlsplit(url).path[1:]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if url := os.environ.get(SERVER):
+        yield url
+        return
+    configuration = {**embedded.CONFIGURATION, **UNSAFE_AND_FAST}
+    data_dir = tmp_path_factory.mktemp("server")
+    with embedded.running(data_dir, exclusive=True, configuration=configuration) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def admin(server: str) -> AsyncIterator[Connection]:
+    conn = await asyncpg.connect(server)
+    yield conn
+    await conn.close()
+
+
+Databases = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture(scope="session")
+async def new_database(server: str, admin: Connection) -> AsyncIterator[Databases]:
+    """Make databases, empty or copies of another, that are dropped at the end."""
+    made = []
+
+    async def make(template: str = "template0") -> str:
+        name = f"segsvc_test_{os.getpid()}_{next(_numbers)}"
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        made.append(name)
+        return database_url(server, name)
+
+    yield make
+    for name in reversed(made):
+        await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+async def template(new_database: Databases) -> str:
+    dsn = await new_database()
+    schema.migrate(dsn)
+    return database_name(dsn)
+
+
+@pytest.fixture
+async def dsn(new_database: Databases, template: str, admin: Connection) -> AsyncIterator[str]:
+    url = await new_database(template)
+    yield url
+    await admin.execute(f"DROP DATABASE IF EXISTS {database_name(url)} WITH (FORCE)")
+
+
+@pytest.fixture
+async def conn(dsn: str) -> AsyncIterator[Connection]:
+    conn = await asyncpg.connect(dsn)
+    yield conn
+    await conn.close()
+
+
+@pytest.fixture
+async def client(aiohttp_client: AiohttpClient, dsn: str) -> Client:
+    return await aiohttp_client(create_app(dsn))
+
+
+@pytest.fixture(scope="session")
+async def crowd(new_database: Databases, template: str) -> str:
+    """A database with a million periods: 200 thousand users in 5 of 10 thousand segments each."""
+    dsn = await new_database(template)
+    conn = await asyncpg.connect(dsn)
+    await conn.execute("""
+        INSERT INTO segment (slug, description, created_at)
+        SELECT 'SEG_' || n, '', '2026-01-01' FROM generate_series(1, 10000) AS n;
+        INSERT INTO users (id, first_seen_at)
+        SELECT n, '2026-01-01' FROM generate_series(1, 200000) AS n;
+        INSERT INTO membership (user_id, segment_id, included, valid_from)
+        SELECT u, CASE s WHEN 0 THEN 1 ELSE 1 + (u + 2000 * s) % 10000 END, TRUE, '2026-01-02'
+        FROM generate_series(1, 200000) AS u, generate_series(0, 4) AS s
+        ON CONFLICT DO NOTHING;
+    """)
+    await conn.execute("VACUUM ANALYZE")
+    await conn.close()
+    return dsn

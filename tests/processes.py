@@ -1,0 +1,73 @@
+"""The service as a process, started from its command line."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+SEGSVC = str(Path(sys.executable).with_name("segsvc"))
+PATIENCE = 60  # seconds; a shared machine can be slow, and a service that works never takes them
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Return this process's environment with only the given SEGSVC_ settings."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("SEGSVC_")}
+    return kept | {f"SEGSVC_{name.upper()}": value for name, value in settings.items()}
+
+
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    return subprocess.run(
+        [SEGSVC, *arguments],
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5):  # noqa: S310 (our own address)
+            return True
+    except (URLError, ConnectionError, TimeoutError):
+        return False
+
+
+@contextmanager
+def serving(**settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run `segsvc serve` on a free port; yield its address and process, and stop it after."""
+    port = free_port()
+    process = subprocess.Popen(
+        [SEGSVC, "serve"],
+        env=environment(port=str(port), **settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while not answers(f"{url}/healthz"):
+            assert process.poll() is None, process.stdout and process.stdout.read()
+            assert time.monotonic() < deadline
+        yield url, process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE)

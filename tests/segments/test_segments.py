@@ -1,0 +1,129 @@
+"""`/segments`: creating, listing, describing and deleting them."""
+
+import asyncio
+import re
+from itertools import pairwise
+
+import asyncpg
+from aiohttp.pytest_plugin import AiohttpClient
+from conftest import Client
+
+from segsvc.app import create_app
+from segsvc.database import Connection
+from segsvc.segments import store
+
+SEGMENTS = "/api/v1/segments"
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+async def test_create(client: Client) -> None:
+    """A new segment is answered whole, with its address."""
+    response = await client.post(SEGMENTS, json={"slug": "A", "description": "Голос 🎤"})
+    assert response.status == 201
+    assert response.headers["Location"] == f"{SEGMENTS}/A"
+    created = await response.json()
+    assert RFC3339.fullmatch(created.pop("created_at"))
+    assert created == {"slug": "A", "description": "Голос 🎤", "members": 0}
+    described = await (await client.get(response.headers["Location"])).json()
+    assert described["description"] == "Голос 🎤"
+
+
+async def test_slugs_are_case_sensitive(client: Client) -> None:
+    """Two slugs that differ in case are two segments; the longest slug is one too."""
+    for slug in ("a", "A", "S" * 64, "a-B_9"):
+        assert (await client.post(SEGMENTS, json={"slug": slug})).status == 201
+    listed = await (await client.get(SEGMENTS)).json()
+    assert [s["slug"] for s in listed["segments"]] == ["A", "S" * 64, "a", "a-B_9"]
+
+
+async def test_list_in_pages(client: Client) -> None:
+    """Pages follow each other by the last slug, and the last one says so."""
+    slugs = sorted(f"SEG_{n}" for n in range(7))
+    for slug in reversed(slugs):
+        await client.post(SEGMENTS, json={"slug": slug})
+    seen: list[str] = []
+    after: dict[str, str] = {}
+    for expected in (3, 3, 1):
+        page = await (await client.get(SEGMENTS, params={"limit": "3"} | after)).json()
+        assert len(page["segments"]) == expected
+        seen += [segment["slug"] for segment in page["segments"]]
+        after = {"after": page["next"]}
+    assert page["next"] is None
+    assert seen == slugs
+    exact = await (await client.get(SEGMENTS, params={"limit": "7"})).json()
+    assert exact["next"] is None
+
+
+async def test_empty_list(client: Client) -> None:
+    """A service without segments lists none."""
+    assert await (await client.get(SEGMENTS)).json() == {"segments": [], "next": None}
+
+
+async def test_deleted_slug_is_free(client: Client) -> None:
+    """A deleted segment is gone at once, and its slug starts again without members."""
+    await client.post(SEGMENTS, json={"slug": "A"})
+    await client.post("/api/v1/users/1/segments", json={"add": ["A"]})
+    assert (await (await client.get(f"{SEGMENTS}/A")).json())["members"] == 1
+    response = await client.delete(f"{SEGMENTS}/A")
+    assert (response.status, await response.text()) == (204, "")
+    assert (await client.get(f"{SEGMENTS}/A")).status == 404
+    assert (await client.delete(f"{SEGMENTS}/A")).status == 404
+    assert (await client.post(SEGMENTS, json={"slug": "A"})).status == 201
+    assert (await (await client.get(f"{SEGMENTS}/A")).json())["members"] == 0
+    user = await (await client.get("/api/v1/users/1/segments")).json()
+    assert user["segments"] == []
+
+
+async def test_one_of_many_creators_wins(client: Client) -> None:
+    """Of twenty concurrent creations of a slug one succeeds, and the others are told."""
+    responses = await asyncio.gather(
+        *(client.post(SEGMENTS, json={"slug": "A"}) for _ in range(20))
+    )
+    assert sorted(response.status for response in responses) == [201] + [409] * 19
+
+
+async def test_lives_of_a_slug_never_overlap(client: Client, conn: Connection) -> None:
+    """However creations and deletions of a slug race, its lives come one after another."""
+
+    async def churn() -> None:
+        for _ in range(20):
+            assert (await client.post(SEGMENTS, json={"slug": "A"})).status in {201, 409}
+            assert (await client.delete(f"{SEGMENTS}/A")).status in {204, 404}
+
+    await asyncio.gather(*(churn() for _ in range(4)))
+    lives = await conn.fetch("SELECT created_at, deleted_at FROM segment ORDER BY created_at")
+    assert len(lives) >= 20
+    for earlier, later in pairwise(lives):
+        assert earlier["deleted_at"] < later["created_at"]
+
+
+async def test_a_clock_that_stepped_back_moves_bounds(conn: Connection) -> None:
+    """A life begins after the one before it and ends later, whatever the clock says."""
+    await conn.execute("""
+        INSERT INTO segment (slug, description, created_at, deleted_at)
+        VALUES ('A', '', now(), '2100-01-01'), ('B', '', '2100-01-01', 'infinity')
+    """)
+    assert await store.create(conn, "A", "")
+    assert await store.delete(conn, "B")
+    bounds = await conn.fetch("""
+        SELECT created_at::text, deleted_at::text FROM segment
+        WHERE created_at > '2099-01-01' ORDER BY slug
+    """)
+    moved = "2100-01-01 00:00:00.000001+00"
+    assert [tuple(row) for row in bounds] == [
+        (moved, "infinity"), ("2100-01-01 00:00:00+00", moved),
+    ]  # fmt: skip
+
+
+async def test_deleting_a_large_segment_is_one_row(
+    aiohttp_client: AiohttpClient, crowd: str
+) -> None:
+    """Deleting a segment of 200 thousand members among a million periods writes none of them."""
+    client = await aiohttp_client(create_app(crowd))
+    conn = await asyncpg.connect(crowd)
+    fingerprint = "SELECT count(*), max(xmin::text::bigint), max(ctid) FROM membership"
+    before = await conn.fetchrow(fingerprint)
+    assert (await (await client.get(f"{SEGMENTS}/SEG_1")).json())["members"] >= 200_000
+    assert (await client.delete(f"{SEGMENTS}/SEG_1")).status == 204
+    assert await conn.fetchrow(fingerprint) == before
+    await conn.close()

@@ -1,0 +1,57 @@
+"""Settings: defaults, values, and mistakes."""
+
+from pathlib import Path
+
+import pytest
+
+from segsvc.config import Settings, SettingsError
+
+
+def test_defaults() -> None:
+    """Without settings the service is local, with its own database; an empty setting is none."""
+    settings = Settings.load({"HOME": "/home/dev", "SEGSVC_DATABASE_URL": ""})
+    assert settings == Settings(
+        database_url=None, data_dir=Path.cwd() / ".data", host="127.0.0.1", port=8080
+    )
+
+
+def test_values() -> None:
+    """Each setting is read from its variable."""
+    settings = Settings.load(
+        {
+            "SEGSVC_DATABASE_URL": "postgresql://u:p@db:5432/segsvc",
+            "SEGSVC_DATA_DIR": "/var/lib/segsvc",
+            "SEGSVC_HOST": "0.0.0.0",  # noqa: S104 (a value like any other here)
+            "SEGSVC_PORT": "80",
+        }
+    )
+    assert settings.database_url == "postgresql://u:p@db:5432/segsvc"
+    assert (settings.data_dir, settings.port) == (Path("/var/lib/segsvc"), 80)
+
+
+def test_all_mistakes_at_once() -> None:
+    """Every wrong setting is named, the misspelt ones too, and no password is repeated."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(
+            {
+                "SEGSVC_DATABASE_URL": "mysql://root:hunter2@db/segsvc",
+                "SEGSVC_PORT": "65536",
+                "SEGSVC_DATA_DIR": "/a b",
+                "SEGSVC_DATABSE_URL": "x",
+            }
+        )
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0].strip() for line in lines[1:]] == [
+        "SEGSVC_DATABASE_URL",
+        "SEGSVC_DATABSE_URL",
+        "SEGSVC_DATA_DIR",
+        "SEGSVC_PORT",
+    ]
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql://db:port/x", "db", "http://db/", "postgresql://[/"])
+def test_database_urls_that_are_none(url: str) -> None:
+    """A URL that cannot be one is refused before anything connects to it."""
+    with pytest.raises(SettingsError, match="SEGSVC_DATABASE_URL"):
+        Settings.load({"SEGSVC_DATABASE_URL": url})

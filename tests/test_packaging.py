@@ -1,0 +1,39 @@
+"""The installed package carries its SQL with it, from a wheel and from a checkout."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from segsvc.resources import folder
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_wheel_carries_the_sql(tmp_path: Path) -> None:
+    """A wheel holds every statement and migration, and the code in it finds them."""
+    command = ["pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run([sys.executable, "-m", *command], check=True, timeout=300)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        archive.extractall(tmp_path / "site")
+    for name in ("sql", "migrations"):
+        files = [path.relative_to(ROOT) for path in (ROOT / name).rglob("*.sql")]
+        assert {f"segsvc/{file}" for file in files} <= names
+    code = "from segsvc import schema, cli; print(schema.known(), schema.MIGRATIONS)"
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "site",
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "0001.segment" in found
+    assert str(tmp_path / "site" / "segsvc" / "migrations") in found
+
+
+def test_checkout_carries_the_sql() -> None:
+    """From a checkout the code finds the folders at its top."""
+    assert folder("sql") == ROOT / "sql"
+    assert folder("migrations") == ROOT / "migrations"

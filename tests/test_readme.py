@@ -1,0 +1,67 @@
+"""The README is true: its tour is walked, command by command, and its answers compared."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from processes import serving
+
+ROOT = Path(__file__).parent.parent
+CURL = ROOT / "tests" / "curl.py"
+README = (ROOT / "README.md").read_text()
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+def steps(text: str) -> list[tuple[str, str]]:
+    """Return the commands of the `console` blocks, each with the output printed under it."""
+    found = []
+    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
+        for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command = re.match(r"(?:.*\\\n)*.*\n", step)
+            assert command
+            found.append((command[0], step[command.end() :]))
+    return found
+
+
+def test_tour(tmp_path: Path) -> None:
+    """Every command of the tour prints what the README says, but for the time of day."""
+    tour = README.partition("## Tour")[2].partition("\n## ")[0]
+    walked = steps(tour)
+    assert len(walked) > 5
+    if not shutil.which("curl"):
+        stand_in = tmp_path / "curl"
+        stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} {CURL} "$@"\n')
+        stand_in.chmod(0o755)
+    path = f"{os.environ['PATH']}{os.pathsep}{tmp_path}"
+    with serving(data_dir=str(tmp_path / "data")) as (url, _):
+        for command, expected in walked:
+            done = subprocess.run(
+                ["bash", "-c", command.replace("http://127.0.0.1:8080", url)],
+                env=os.environ | {"NO_PROXY": "127.0.0.1", "PATH": path},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert TIME.sub("TIME", done.stdout) == TIME.sub("TIME", expected), command
+
+
+def test_tour_is_the_assignments() -> None:
+    """The tour ends with the answers of the assignment: three segments, two, and none."""
+    for user, slugs in (
+        (1000, '["DISCOUNT_30", "PERFORMANCE_VAS", "VOICE_MESSAGES"]'),
+        (1002, '["DISCOUNT_50", "VOICE_MESSAGES"]'),
+        (1004, "[]"),
+    ):
+        assert f'{{"user_id": {user}, "segments": {slugs}}}' in README
+
+
+def test_commands_are_make_targets() -> None:
+    """Each make command in the README is a target, and each setting in it exists."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)) <= targets
+    config = (ROOT / "segsvc" / "config.py").read_text()
+    for setting in re.findall(r"^\| `(SEGSVC_\w+)`", README, re.MULTILINE):
+        assert f'"{setting}"' in config

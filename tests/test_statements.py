@@ -1,0 +1,100 @@
+"""The contract of the SQL files: header, parameters, answer, plan, use."""
+
+import json
+import re
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from segsvc import schema
+from segsvc.database import Connection
+from segsvc.statements import SQL, statement
+
+FILES = sorted(SQL.rglob("*.sql"))
+NAMES = [str(path.relative_to(SQL).with_suffix("")) for path in FILES]
+PACKAGE = Path(schema.__file__).parent
+LARGE = {"membership", "users", "segment", "rollout"}
+
+# How PostgreSQL names in its catalog the types that the headers name in SQL.
+CATALOG = {"bigint": "int8", "boolean": "bool", "integer": "int4"}
+
+
+def header(text: str) -> str:
+    return text.partition("\n\n")[0]
+
+
+def section(text: str, title: str) -> str:
+    """Return what a header says under `Title:`, its continued lines joined."""
+    found = re.search(rf"^-- {title}: +(.*(?:\n--  +.*)*)", header(text), re.MULTILINE)
+    assert found, f"the header has no {title}:"
+    return re.sub(r"\n-- +", " ", found[1])
+
+
+def test_every_file_is_used_and_every_use_has_a_file() -> None:
+    """The package loads each file once, and loads nothing else."""
+    source = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    used = re.findall(r'= statement\("([a-z_/]+)"\)', source)
+    assert sorted(used) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_statement_a_file(name: str) -> None:
+    """A file is a header that begins with its path, and one statement without a semicolon."""
+    text = statement(name)
+    assert header(text).splitlines()[0] == f"-- sql/{name}.sql"
+    assert re.fullmatch(r"-- [A-Z].*\.", header(text).splitlines()[1])
+    assert section(text, "Locks")
+    body = re.sub(r"--.*", "", text)
+    assert ";" not in body
+    assert not re.search(r"\bSELECT\s+(\w+\.)?\*|\bOFFSET\b|IS NULL\s+OR", body)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_header_agrees_with_the_server(conn: Connection, name: str) -> None:
+    """The server finds the parameters and the columns that the header promises."""
+    text = statement(name)
+    prepared = await conn.prepare(text)
+    promised = re.findall(r"^-- \$(\d+) +\w+ +(\w+)(\[\])?", header(text), re.MULTILINE)
+    assert [int(number) for number, _, _ in promised] == list(range(1, len(promised) + 1))
+    actual = [parameter.name for parameter in prepared.get_parameters()]
+    assert actual == [
+        CATALOG.get(kind, kind) + ("[]" if array else "") for _, kind, array in promised
+    ]
+    for column in prepared.get_attributes():
+        assert re.search(rf"\b{column.name}\b", section(text, "Returns")), column.name
+    for number in range(1, len(promised) + 1):
+        assert re.search(rf"\${number}::", text), f"${number} is not cast"
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_plan_uses_the_index_named(crowd: str, name: str) -> None:
+    """On a million periods the generic plan takes the indexes named, and scans no large table."""
+    text = statement(name)
+    conn = await asyncpg.connect(crowd, server_settings={"plan_cache_mode": "force_generic_plan"})
+    try:
+        prepared = await conn.prepare(text)
+        nulls = ", ".join("NULL" for _ in prepared.get_parameters())
+        await conn.execute(f"PREPARE reviewed AS {text}")
+        call = f"reviewed({nulls})" if nulls else "reviewed"
+        plan = json.loads(await conn.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE {call}"))
+    finally:
+        await conn.close()
+    nodes = list(flatten(plan[0]["Plan"]))
+    scanned = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+    assert not scanned & LARGE, json.dumps(plan, indent=1)
+    used = {node.get("Index Name") for node in nodes}
+    used |= {index for node in nodes for index in node.get("Conflict Arbiter Indexes", ())}
+    named = section(text, "Index")
+    if not named.startswith("none"):
+        assert set(named.split(", ")) == used - {None}, json.dumps(plan, indent=1)
+
+
+def flatten(node: dict) -> list[dict]:  # type: ignore[type-arg]
+    return [node, *(inner for child in node.get("Plans", ()) for inner in flatten(child))]
+
+
+def test_missing_file_stops_the_start() -> None:
+    """A statement without a file is an error when it is named, not when it runs."""
+    with pytest.raises(FileNotFoundError):
+        statement("segments/missing")
