@@ -1,0 +1,20 @@
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY pyproject.toml setup.cfg README.md ./
+COPY segsvc segsvc
+COPY sql sql
+COPY migrations migrations
+RUN python -m venv --without-pip /opt/segsvc \
+    && pip --python /opt/segsvc/bin/python install --no-cache-dir .
+
+FROM python:3.13-slim
+COPY --from=build /opt/segsvc /opt/segsvc
+ENV PATH=/opt/segsvc/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    SEGSVC_HOST=0.0.0.0
+USER 10001:10001
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('SEGSVC_PORT', '8080') + '/healthz', timeout=2)"]
+ENTRYPOINT ["segsvc"]
+CMD ["serve"]
