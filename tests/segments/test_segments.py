@@ -97,6 +97,38 @@ async def test_lives_of_a_slug_never_overlap(client: Client, conn: Connection) -
         assert earlier["deleted_at"] < later["created_at"]
 
 
+async def test_creation_and_deletion_of_a_slug_take_turns(
+    dsn: str, conn: Connection, admin: Connection
+) -> None:
+    """A creation that stalls after it read the clock cannot begin a life within an ended one."""
+    await store.create(conn, "A", "")
+    await conn.execute("""
+        CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql
+        AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN new; END';
+        CREATE TRIGGER stall BEFORE INSERT ON segment FOR EACH ROW EXECUTE FUNCTION stall();
+        SELECT pg_advisory_lock(1);
+    """)
+    creator, deleter = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
+
+    async def waits(blocked: Connection) -> bool:
+        pid = blocked.get_server_pid()
+        state = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $1"
+        return bool(await admin.fetchval(state, pid) == "Lock")
+
+    creation = asyncio.create_task(store.create(creator, "A", ""))
+    while not await waits(creator):
+        pass
+    deletion = asyncio.create_task(store.delete(deleter, "A"))
+    while not (deletion.done() or await waits(deleter)):
+        pass
+    await conn.execute("SELECT pg_advisory_unlock(1)")
+    await asyncio.gather(creation, deletion)
+    lives = await conn.fetch("SELECT created_at, deleted_at FROM segment ORDER BY created_at")
+    assert all(one["deleted_at"] < next_["created_at"] for one, next_ in pairwise(lives))
+    await creator.close()
+    await deleter.close()
+
+
 async def test_a_clock_that_stepped_back_moves_bounds(conn: Connection) -> None:
     """A life begins after the one before it and ends later, whatever the clock says."""
     await conn.execute("""
