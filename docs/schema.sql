@@ -1,3 +1,7 @@
+CREATE FUNCTION public.rollout_point(slug text, user_id bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ((('x'::text || encode(SUBSTRING(sha256((((slug || ':'::text) || (user_id)::text))::bytea) FROM 1 FOR 4), 'hex'::text)))::bit(32))::bigint;
+
 CREATE TABLE public.membership (
     user_id bigint NOT NULL,
     segment_id bigint NOT NULL,
@@ -11,6 +15,7 @@ CREATE TABLE public.membership (
 CREATE TABLE public.rollout (
     segment_id bigint NOT NULL,
     percent numeric(5,2) NOT NULL,
+    threshold bigint GENERATED ALWAYS AS ((floor(((percent * ('4294967296'::bigint)::numeric) / (100)::numeric)))::bigint) STORED NOT NULL,
     valid_from timestamp with time zone NOT NULL,
     valid_to timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
     CONSTRAINT rollout_percent_check CHECK (((percent >= (0)::numeric) AND (percent <= (100)::numeric))),
@@ -49,7 +54,7 @@ ALTER TABLE ONLY public.rollout
     ADD CONSTRAINT rollout_overlap_excl EXCLUDE USING gist (int8range(segment_id, segment_id, '[]'::text) WITH &&, tstzrange(valid_from, valid_to) WITH &&);
 
 ALTER TABLE ONLY public.rollout
-    ADD CONSTRAINT rollout_pkey PRIMARY KEY (segment_id, valid_from);
+    ADD CONSTRAINT rollout_pkey PRIMARY KEY (valid_to, segment_id);
 
 ALTER TABLE ONLY public.segment
     ADD CONSTRAINT segment_deleted_at_slug_key UNIQUE (deleted_at, slug);

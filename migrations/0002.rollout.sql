@@ -4,9 +4,13 @@
 CREATE TABLE rollout (
     segment_id bigint NOT NULL,
     percent numeric(5, 2) NOT NULL,
+    -- Users whose point is below it are in. A hundred per cent is above every point.
+    threshold bigint NOT NULL
+    GENERATED ALWAYS AS (floor(percent * 4294967296 / 100)::bigint) STORED,
     valid_from timestamptz NOT NULL,
     valid_to timestamptz NOT NULL DEFAULT 'infinity',
-    CONSTRAINT rollout_pkey PRIMARY KEY (segment_id, valid_from),
+    -- The open ones lie together, and are at most one a segment.
+    CONSTRAINT rollout_pkey PRIMARY KEY (valid_to, segment_id),
     CONSTRAINT rollout_segment_id_fkey FOREIGN KEY (segment_id) REFERENCES segment (id),
     CONSTRAINT rollout_percent_check CHECK (percent BETWEEN 0 AND 100),
     CONSTRAINT rollout_period_check CHECK (valid_from < valid_to),

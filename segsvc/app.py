@@ -28,9 +28,12 @@ ROUTES = (
     web.post(f"{BASE}/segments", segments.create_segment),
     web.get(f"{BASE}/segments", segments.list_segments),
     web.get(f"{BASE}/segments/{{slug}}", segments.get_segment),
+    web.patch(f"{BASE}/segments/{{slug}}", segments.change_segment),
     web.delete(f"{BASE}/segments/{{slug}}", segments.delete_segment),
     web.post(f"{BASE}/users/{{user_id}}/segments", memberships.change_user),
     web.get(f"{BASE}/users/{{user_id}}/segments", memberships.list_user_segments),
+    web.get(f"{BASE}/users/{{user_id}}/memberships", memberships.explain_user),
+    web.post(f"{BASE}/users/segments", memberships.list_segments_of_users),
 )
 
 

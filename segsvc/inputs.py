@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from operator import itemgetter
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -22,7 +23,7 @@ async def read_body(request: web.Request, schema: Schema) -> Any:
     """Return the JSON body of `request`, loaded by `schema`; no query may stand beside it.
 
     Stricter than `json.loads`, as RFC 8259 allows and RFC 7493 (I-JSON) asks: UTF-8 only, no
-    NaN or Infinity, no key twice in an object.
+    NaN or Infinity, no key twice in an object. Fractions arrive as Decimal, exactly as sent.
 
     Raises:
         UnsupportedMediaType: the body is not declared as JSON in UTF-8.
@@ -35,7 +36,9 @@ async def read_body(request: web.Request, schema: Schema) -> Any:
         raise UnsupportedMediaType("send JSON with the header Content-Type: application/json")
     try:
         text = (await request.read()).decode()
-        data = json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
+        data = json.loads(
+            text, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object
+        )
     except (web.RequestPayloadError, BadHttpMessage):
         raise NotJson("the body does not arrive whole in its Content-Encoding") from None
     except (ValueError, RecursionError) as error:

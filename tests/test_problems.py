@@ -11,7 +11,9 @@ from segsvc.app import MAX_BODY
 from segsvc.database import Connection
 
 SEGMENTS = "/api/v1/segments"
+TAKEN = f"{SEGMENTS}/TAKEN"
 USER = "/api/v1/users/1000/segments"
+USERS = "/api/v1/users/segments"
 JSON = "application/json"
 GREATEST_ID = 2**63 - 1
 LONGEST_SLUG = "S" * 64
@@ -113,7 +115,29 @@ CONTRACT: dict[str, tuple[str, str, str | None, Any, int, str, list[str]]] = {
         "POST", USER, JSON, {"add": [LONGEST_SLUG] * 1000}, 422, "unknown-segments",
         [f"#/add/{i}" for i in range(1000)],
     ),
+    "patch of none": ("PATCH", f"{SEGMENTS}/NONE", JSON, {"percent": 1},
+                      404, "segment-not-found", []),
+    "empty patch": ("PATCH", TAKEN, JSON, {}, 422, "invalid-request", ["#"]),
+    "patch null": ("PATCH", TAKEN, JSON, {"description": None}, 422, "invalid-request",
+                   ["#/description"]),
+    "patch slug": ("PATCH", TAKEN, JSON, {"slug": "B"}, 422, "invalid-request", ["#/slug"]),
+    "no users": ("POST", USERS, JSON, {"user_ids": []}, 422, "invalid-request", ["#/user_ids"]),
+    "users missing": ("POST", USERS, JSON, {}, 422, "invalid-request", ["#/user_ids"]),
+    "1001 users": ("POST", USERS, JSON, {"user_ids": [1] * 1001}, 422, "invalid-request",
+                   ["#/user_ids"]),
+    "wrong users": (
+        "POST", USERS, JSON,
+        {"user_ids": [1, 0, -1, GREATEST_ID + 1, 1.5, 1.0, "1", True, None, [], GREATEST_ID]},
+        422, "invalid-request", [f"#/user_ids/{i}" for i in range(1, 10)],
+    ),
     # 422: the path and the query
+    "memberships of 0": ("GET", "/api/v1/users/0/memberships", None, None,
+                         422, "invalid-request", ["#/user_id"]),
+    **{
+        f"at {at}": ("GET", f"{USER}?at={at}", None, None, 422, "invalid-request", ["#/at"])
+        for at in ("", "now", "2026-11-22", "2026-11-22T00:00:00", "2026-11-22T00:00:00+03:00",
+                   "2026-13-01T00:00:00Z", "1795305600", "%00", "infinity")
+    },
     **{
         f"user {wrong}": (
             method, f"/api/v1/users/{wrong}/segments", JSON, body,

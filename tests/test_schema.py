@@ -115,10 +115,10 @@ WRONG_ROWS = {
     "segment_slug_check": "INSERT INTO segment VALUES (DEFAULT, '1A', '', now())",
     "segment_life_check": "INSERT INTO segment VALUES (DEFAULT, 'B', '', now(), now())",
     "segment_deleted_at_slug_key": "INSERT INTO segment VALUES (DEFAULT, 'A', '', now())",
-    "rollout_percent_check": "INSERT INTO rollout VALUES (1, 100.01, now())",
-    "rollout_period_check": "INSERT INTO rollout VALUES (1, 10, now(), now())",
-    "rollout_overlap_excl": "INSERT INTO rollout VALUES (1, 10, '2026-01-15', '2026-01-16')",
-    "rollout_segment_id_fkey": "INSERT INTO rollout VALUES (99, 10, now())",
+    "rollout_percent_check": "INSERT INTO rollout VALUES (1, 100.01, DEFAULT, now())",
+    "rollout_period_check": "INSERT INTO rollout VALUES (1, 10, DEFAULT, now(), now())",
+    "rollout_overlap_excl": "INSERT INTO rollout VALUES (1, 9, DEFAULT, '2026-01-31')",
+    "rollout_segment_id_fkey": "INSERT INTO rollout VALUES (99, 10, DEFAULT, now())",
     "users_id_check": "INSERT INTO users VALUES (0, now())",
     "membership_user_id_check": "INSERT INTO membership VALUES (0, 1, TRUE, now())",
     "membership_period_check": "INSERT INTO membership VALUES (1, 1, TRUE, now(), now())",
@@ -131,7 +131,7 @@ async def test_wrong_rows_are_impossible(conn: Connection, constraint: str) -> N
     """Each constraint refuses the wrong row that it is there for."""
     await conn.execute("""
         INSERT INTO segment (slug, description, created_at) VALUES ('A', '', '2026-01-01');
-        INSERT INTO rollout VALUES (1, 10, '2026-01-01', '2026-02-01');
+        INSERT INTO rollout VALUES (1, 10, DEFAULT, '2026-01-01', '2026-02-01');
         INSERT INTO users VALUES (1, '2026-01-01');
         INSERT INTO membership VALUES (1, 1, TRUE, '2026-01-01');
     """)

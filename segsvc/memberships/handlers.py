@@ -1,40 +1,89 @@
-"""`/users/{user_id}/segments`: changing and reading the segments of a user."""
+"""`/users`: changing, reading and explaining the segments of users."""
 
 from dataclasses import asdict
+from typing import Any
 
 from aiohttp import web
 
-from segsvc.answers import json_response
+from segsvc.answers import json_response, rfc3339
 from segsvc.database import POOL, connection
 from segsvc.inputs import NO_PARAMETERS, pointer, read_body, read_path, read_query
 from segsvc.memberships import store
-from segsvc.memberships.schemas import USER_CHANGE, USER_PATH
-from segsvc.problems import UnknownSegments
+from segsvc.memberships.schemas import MOMENT, USER_CHANGE, USER_LIST, USER_PATH
+from segsvc.problems import InvalidRequest, UnknownSegments
 
 
 async def change_user(request: web.Request) -> web.Response:
     """`POST /users/{user_id}/segments`."""
     user_id = read_path(request, USER_PATH)["user_id"]
     wish = await read_body(request, USER_CHANGE)
+    add = {addition.slug: addition.expiry for addition in wish.add}
     async with connection(request.app[POOL]) as conn:
         try:
-            changed = await store.change(conn, user_id, wish.add, wish.remove)
+            changed = await store.change(conn, user_id, add, wish.remove)
         except store.UnknownSlugs as error:
+            listed = [("add", i, addition.slug) for i, addition in enumerate(wish.add)]
+            listed += [("remove", i, slug) for i, slug in enumerate(wish.remove)]
             raise UnknownSegments(
                 [
                     {"pointer": pointer(name, i), "detail": f"no live segment has the slug {slug}"}
-                    for name, slugs in (("add", wish.add), ("remove", wish.remove))
-                    for i, slug in enumerate(slugs)
+                    for name, i, slug in listed
                     if slug in error.slugs
                 ]
+            ) from None
+        except store.PastExpiry as error:
+            places = {a.place: None for a in wish.add if a.slug in error.slugs}
+            raise InvalidRequest(
+                [{"pointer": pointer(*place), "detail": "is not in the future"} for place in places]
             ) from None
     return json_response({"user_id": user_id} | asdict(changed))
 
 
 async def list_user_segments(request: web.Request) -> web.Response:
-    """`GET /users/{user_id}/segments`."""
+    """`GET /users/{user_id}/segments`, now or as of `?at`."""
+    user_id = read_path(request, USER_PATH)["user_id"]
+    at = read_query(request, MOMENT)["at"]
+    async with connection(request.app[POOL]) as conn:
+        (segments,) = await store.list_at(conn, [user_id], at)
+    return json_response({"user_id": user_id, "segments": segments})
+
+
+async def list_segments_of_users(request: web.Request) -> web.Response:
+    """`POST /users/segments`: reads many users at once, in the order asked."""
+    user_ids = (await read_body(request, USER_LIST))["user_ids"]
+    async with connection(request.app[POOL]) as conn:
+        segments = await store.list_at(conn, user_ids)
+    users = [
+        {"user_id": user_id, "segments": slugs}
+        for user_id, slugs in zip(user_ids, segments, strict=True)
+    ]
+    return json_response({"users": users})
+
+
+async def explain_user(request: web.Request) -> web.Response:
+    """`GET /users/{user_id}/memberships`: why the user is in segments or kept out of them."""
     user_id = read_path(request, USER_PATH)["user_id"]
     read_query(request, NO_PARAMETERS)
     async with connection(request.app[POOL]) as conn:
-        (segments,) = await store.list_at(conn, [user_id])
-    return json_response({"user_id": user_id, "segments": segments})
+        reasons = await store.explain(conn, user_id)
+    return json_response({"user_id": user_id, "memberships": [_document(r) for r in reasons]})
+
+
+def _document(reason: store.Reason) -> dict[str, Any]:
+    return {
+        "slug": reason.slug,
+        "state": "included" if reason.included else "excluded",
+        "source": "manual" if reason.by_hand else "rollout",
+        "since": rfc3339(reason.since),
+        "expires_at": rfc3339(reason.expires_at) if reason.expires_at else None,
+        "percent": None if reason.percent is None else float(reason.percent),
+        "point": None if reason.point is None else _percentage(reason.point),
+    }
+
+
+def _percentage(point: int) -> float:
+    """Return a point of 2^32 as a percentage.
+
+    Cut off after six decimals, not rounded: it stays below every percentage that admits it.
+    """
+    return (point * 10**8 >> 32) / 10**6

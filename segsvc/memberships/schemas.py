@@ -1,70 +1,131 @@
-"""What requests about the segments of a user may hold."""
+"""What requests about the segments of users may hold."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from segsvc.segments.schemas import is_slug
+from segsvc import values
 
-MAX_USER_ID = 2**63 - 1
 MAX_SLUGS = 1000
+MAX_USERS = 1000
 
-_DECIMAL = re.compile(r"[1-9][0-9]{0,18}")
+# The end of a membership: a time, a time from when it is written, or none.
+Expiry = datetime | timedelta | None
 
 
-class PathUserId(fields.Field[int]):
-    """A user id written in a path: decimal digits, no sign, no leading zeros."""
+@dataclass(frozen=True)
+class Addition:
+    """A segment to put a user into, until when, and where in the request that end stands."""
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any
-    ) -> int:
-        del attr, data
-        if not _DECIMAL.fullmatch(value) or int(value) > MAX_USER_ID:
-            raise ValidationError(f"must be an integer from 1 to {MAX_USER_ID}")
-        return int(value)
+    slug: str
+    expiry: Expiry
+    place: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Segments to put a user into, and slugs of those to take the user out of."""
+
+    add: list[Addition]
+    remove: list[str]
 
 
 class UserPath(Schema):
     """`/users/{user_id}/...`."""
 
-    user_id = PathUserId(required=True)
+    user_id = fields.Function(deserialize=values.decimal_user_id, required=True)
 
 
-@dataclass(frozen=True)
-class Change:
-    """Slugs to put a user into, and slugs to take the user out of."""
+class Moment(Schema):
+    """`?at`."""
 
-    add: list[str]
-    remove: list[str]
+    at = fields.Function(deserialize=values.timestamp, load_default=None)
 
 
-def _slugs() -> fields.List[str]:
-    limit = validate.Length(max=MAX_SLUGS, error="at most {max} slugs in one request")
-    return fields.List(fields.String(validate=is_slug), load_default=list, validate=limit)
+class UserList(Schema):
+    """`{user_ids}`."""
+
+    user_ids = fields.List(
+        fields.Function(deserialize=values.user_id),
+        required=True,
+        validate=validate.Length(1, MAX_USERS, error="must hold {min} to {max} user ids"),
+    )
 
 
-class UserChange(Schema):
-    """`{add?, remove?}`: at least one slug, and none in both."""
+class Expiring(Schema):
+    """`{expires_at?}` or `{ttl?}`, not both."""
 
-    add = _slugs()
-    remove = _slugs()
+    expires_at = fields.Function(deserialize=values.timestamp)
+    ttl = fields.Function(deserialize=values.ttl)
 
     @validates_schema
-    def _one_wish_a_slug(self, data: Mapping[str, list[str]], **_: Any) -> None:
+    def _one_expiry(self, data: Mapping[str, Any], **_: Any) -> None:
+        if "expires_at" in data and "ttl" in data:
+            raise ValidationError({"ttl": ["give expires_at or ttl, not both"]})
+
+
+class SegmentToAdd(Expiring):
+    """`{slug, expires_at? or ttl?}`."""
+
+    slug = fields.Function(deserialize=values.slug, required=True)
+
+
+def _slugs(item: Any) -> fields.List[Any]:
+    limit = validate.Length(max=MAX_SLUGS, error="at most {max} slugs in one request")
+    return fields.List(item, load_default=list, validate=limit)
+
+
+def _addition(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {"slug": values.slug(value)}
+    loaded: dict[str, Any] = _SEGMENT_TO_ADD.load(value)
+    return loaded
+
+
+class UserChange(Expiring):
+    """`{add?, remove?, expires_at? or ttl?}`: at least one slug, and none in both lists."""
+
+    add = _slugs(fields.Function(deserialize=_addition))
+    remove = _slugs(fields.Function(deserialize=values.slug))
+
+    @validates_schema
+    def _one_wish_a_slug(self, data: Mapping[str, Any], **_: Any) -> None:
         if not data["add"] and not data["remove"]:
             raise ValidationError("name at least one slug in add or remove")
-        both = set(data["add"]) & set(data["remove"])
-        if both:
-            wrong = {i: ["is in add too"] for i, slug in enumerate(data["remove"]) if slug in both}
+        expiry = data.keys() & {"expires_at", "ttl"}
+        if expiry and not data["add"]:
+            raise ValidationError(
+                {name: ["there is no slug in add to hold for"] for name in expiry}
+            )
+        added: dict[str, Expiry] = {}
+        for place, addition in enumerate(_additions(data)):
+            if added.setdefault(addition.slug, addition.expiry) != addition.expiry:
+                raise ValidationError({"add": {place: ["stands twice, with different expiries"]}})
+        wrong = {i: ["is in add too"] for i, slug in enumerate(data["remove"]) if slug in added}
+        if wrong:
             raise ValidationError({"remove": wrong})
 
     @post_load
-    def _freeze(self, data: dict[str, Any], **_: Any) -> Change:
-        return Change(**data)
+    def _freeze(self, data: Mapping[str, Any], **_: Any) -> Change:
+        return Change(list(_additions(data)), data["remove"])
+
+
+def _additions(data: Mapping[str, Any]) -> Iterator[Addition]:
+    """Yield the additions of a request, with the common expiry where they have none."""
+    for i, own in enumerate(data["add"]):
+        if name := next(iter(own.keys() - {"slug"}), None):
+            yield Addition(own["slug"], own[name], ("add", i, name))
+        elif name := next(iter(data.keys() & {"expires_at", "ttl"}), None):
+            yield Addition(own["slug"], data[name], (name,))
+        else:
+            yield Addition(own["slug"], None, ("add", i))
 
 
 USER_PATH = UserPath()
+MOMENT = Moment()
+USER_LIST = UserList()
 USER_CHANGE = UserChange()
+_SEGMENT_TO_ADD = SegmentToAdd()

@@ -1,19 +1,38 @@
 """The statements about memberships. A transaction, where one is needed, is opened here."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import asyncpg
 
 from segsvc.database import Connection
 from segsvc.statements import statement
 
 LOCK = statement("memberships/lock")
 CHANGE = statement("memberships/change")
+REGISTER = statement("memberships/register")
 LIST_AT = statement("memberships/list_at")
+EXPLAIN = statement("memberships/explain")
+
+# Seconds. A read waits no longer for the noting of the users that it met first.
+REGISTER_TIMEOUT = 0.5
+
+log = logging.getLogger(__name__)
 
 
 class UnknownSlugs(Exception):  # noqa: N818 (a condition that the caller asked about)
     """Some slugs name no live segment; `slugs` are they."""
+
+    def __init__(self, slugs: set[str]) -> None:
+        super().__init__(", ".join(sorted(slugs)))
+        self.slugs = slugs
+
+
+class PastExpiry(Exception):  # noqa: N818 (likewise)
+    """Some memberships would have ended already; `slugs` are theirs."""
 
     def __init__(self, slugs: set[str]) -> None:
         super().__init__(", ".join(sorted(slugs)))
@@ -29,33 +48,80 @@ class Changed:
     segments: list[str]
 
 
+@dataclass(frozen=True)
+class Reason:
+    """Why a user is in a segment or kept out of it.
+
+    `percent` and `point` (of 2^32) are None in a manual segment, `expires_at` without an end.
+    """
+
+    slug: str
+    included: bool
+    by_hand: bool
+    since: datetime
+    expires_at: datetime | None
+    percent: Decimal | None
+    point: int | None
+
+
 async def change(
-    conn: Connection, user_id: int, add: Sequence[str], remove: Sequence[str]
+    conn: Connection,
+    user_id: int,
+    add: Mapping[str, datetime | timedelta | None],
+    remove: Sequence[str],
 ) -> Changed:
     """Put a user into some segments and take the user out of others, all or nothing.
 
+    The values of `add` are the ends of the memberships: a time, a time from now, or none.
+
     Raises:
         UnknownSlugs: some of the slugs are not live; nothing was changed.
+        PastExpiry: some of the ends are not in the future; nothing was changed.
     """
     async with conn.transaction():
         lock = await conn.fetchrow(LOCK, user_id, [*add, *remove])
         assert lock is not None
+        now = lock["locked_at"]
         ids = dict(zip(lock["slugs"], lock["ids"], strict=True))
         if unknown := {*add, *remove} - ids.keys():
             raise UnknownSlugs(unknown)
-        slugs = {segment_id: slug for slug, segment_id in ids.items()}
-        wanted = [list({ids[slug] for slug in each}) for each in (add, remove)]
-        rows = await conn.fetch(CHANGE, user_id, lock["locked_at"], *wanted)
-        (segments,) = await list_at(conn, [user_id], lock["locked_at"])
+        ends = {s: now + end if isinstance(end, timedelta) else end for s, end in add.items()}
+        if past := {slug for slug, end in ends.items() if end is not None and end <= now}:
+            raise PastExpiry(past)
+        added = [ids[slug] for slug in ends]
+        removed = [ids[slug] for slug in set(remove)]
+        rows = await conn.fetch(CHANGE, user_id, now, added, list(ends.values()), removed)
+        (after,) = await conn.fetch(LIST_AT, [user_id], now)
+    slugs = {segment_id: slug for slug, segment_id in ids.items()}
     return Changed(
         added=sorted(slugs[row["segment_id"]] for row in rows if row["included"]),
         removed=sorted(slugs[row["segment_id"]] for row in rows if not row["included"]),
-        segments=segments,
+        segments=after["segments"],
     )
 
 
 async def list_at(
     conn: Connection, user_ids: Sequence[int], at: datetime | None = None
 ) -> list[list[str]]:
-    """Return the sorted slugs of each user's segments as of `at`, by default now."""
-    return [row["segments"] for row in await conn.fetch(LIST_AT, user_ids, at)]
+    """Return the sorted slugs of each user's segments as of `at`, by default now.
+
+    Users who were not known are from now on.
+    """
+    rows = await conn.fetch(LIST_AT, user_ids, at)
+    await _register(conn, {row["user_id"] for row in rows if not row["known"]})
+    return [row["segments"] for row in rows]
+
+
+async def explain(conn: Connection, user_id: int) -> list[Reason]:
+    """Return why a user is in segments or kept out of them now, in the order of the slugs."""
+    await _register(conn, {user_id})
+    return [Reason(**row) for row in await conn.fetch(EXPLAIN, user_id)]
+
+
+async def _register(conn: Connection, user_ids: set[int]) -> None:
+    """Make users known; what is in the way of that is logged, and never fails a read."""
+    if user_ids:
+        try:
+            await conn.execute(REGISTER, list(user_ids), timeout=REGISTER_TIMEOUT)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            log.warning("could not register %d users: %r", len(user_ids), error)

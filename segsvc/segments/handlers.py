@@ -1,4 +1,4 @@
-"""`/segments`: creating, listing, describing and deleting them."""
+"""`/segments`: creating, listing, describing, changing and deleting them."""
 
 from dataclasses import asdict
 from typing import Any
@@ -10,14 +10,15 @@ from segsvc.database import POOL, connection
 from segsvc.inputs import NO_PARAMETERS, read_body, read_query
 from segsvc.problems import SegmentNotFound, SlugTaken
 from segsvc.segments import store
-from segsvc.segments.schemas import NEW_SEGMENT, SEGMENT_PAGE, SLUG
+from segsvc.segments.schemas import NEW_SEGMENT, SEGMENT_CHANGE, SEGMENT_PAGE
+from segsvc.values import SLUG
 
 
 async def create_segment(request: web.Request) -> web.Response:
     """`POST /segments`."""
     new = await read_body(request, NEW_SEGMENT)
     async with connection(request.app[POOL]) as conn:
-        segment = await store.create(conn, new["slug"], new["description"])
+        segment = await store.create(conn, **new)
     if segment is None:
         raise SlugTaken(f"{new['slug']} is live: delete it first, or take another slug")
     location = f"{request.path}/{segment.slug}"
@@ -47,6 +48,17 @@ async def get_segment(request: web.Request) -> web.Response:
     return json_response(_document(segment))
 
 
+async def change_segment(request: web.Request) -> web.Response:
+    """`PATCH /segments/{slug}`."""
+    slug = _slug(request)
+    wish = await read_body(request, SEGMENT_CHANGE)
+    async with connection(request.app[POOL]) as conn:
+        segment = await store.change(conn, slug, wish)
+    if segment is None:
+        raise SegmentNotFound(f"no live segment has the slug {slug}")
+    return json_response(_document(segment))
+
+
 async def delete_segment(request: web.Request) -> web.Response:
     """`DELETE /segments/{slug}`."""
     slug = _slug(request)
@@ -67,4 +79,7 @@ def _slug(request: web.Request) -> str:
 
 
 def _document(segment: store.Segment) -> dict[str, Any]:
-    return asdict(segment) | {"created_at": rfc3339(segment.created_at)}
+    return asdict(segment) | {
+        "percent": None if segment.percent is None else float(segment.percent),
+        "created_at": rfc3339(segment.created_at),
+    }

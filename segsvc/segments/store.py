@@ -1,25 +1,31 @@
 """The statements about segments. A transaction, where one is needed, is opened here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 from segsvc.database import Connection
 from segsvc.statements import statement
 
 LOCK_SLUG = statement("segments/lock_slug")
+LOCK = statement("segments/lock")
 CREATE = statement("segments/create")
 LIST_LIVE = statement("segments/list_live")
 GET = statement("segments/get")
+DESCRIBE = statement("segments/describe")
+SET_PERCENT = statement("segments/set_percent")
 DELETE = statement("segments/delete")
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A live segment."""
+    """A live segment. `percent` is None in a manual one."""
 
     slug: str
     description: str
+    percent: Decimal | None
     created_at: datetime
 
 
@@ -30,11 +36,13 @@ class CountedSegment(Segment):
     members: int
 
 
-async def create(conn: Connection, slug: str, description: str) -> Segment | None:
+async def create(
+    conn: Connection, slug: str, description: str = "", percent: Decimal | None = None
+) -> Segment | None:
     """Create a segment and return it, or None if a live one has the slug."""
     async with conn.transaction():
         await conn.execute(LOCK_SLUG, slug)
-        row = await conn.fetchrow(CREATE, slug, description)
+        row = await conn.fetchrow(CREATE, slug, description, percent)
     return Segment(**row) if row else None
 
 
@@ -49,8 +57,27 @@ async def get(conn: Connection, slug: str) -> CountedSegment | None:
     return CountedSegment(**row) if row else None
 
 
+async def change(conn: Connection, slug: str, wish: Mapping[str, Any]) -> CountedSegment | None:
+    """Change what `wish` names of a segment, `description` or `percent`, and return it, or None.
+
+    A `percent` of None makes the segment manual.
+    """
+    async with conn.transaction():
+        lock = await conn.fetchrow(LOCK, slug)
+        if lock is None:
+            return None
+        if "description" in wish:
+            await conn.execute(DESCRIBE, lock["id"], wish["description"])
+        if "percent" in wish:
+            await conn.execute(SET_PERCENT, lock["id"], lock["locked_at"], wish["percent"])
+        return await get(conn, slug)
+
+
 async def delete(conn: Connection, slug: str) -> bool:
     """End the life of a segment; return whether there was one."""
     async with conn.transaction():
         await conn.execute(LOCK_SLUG, slug)
-        return await conn.fetchrow(DELETE, slug) is not None
+        lock = await conn.fetchrow(LOCK, slug)
+        if lock is not None:
+            await conn.execute(DELETE, lock["id"], lock["locked_at"])
+        return lock is not None

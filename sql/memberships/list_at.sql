@@ -1,27 +1,75 @@
 -- sql/memberships/list_at.sql
--- Lists the slugs of the segments that each of some users is in at one time.
+-- Lists the slugs of the segments that each of some users is in at one time: the rule.
 --
 -- $1 user_ids bigint[]
 -- $2 at       timestamptz, null for now
 --
--- Returns: a row a user, in the order asked: user_id bigint, segments text[] sorted bytewise
+-- Returns: a row a user, in the order asked: user_id bigint, segments text[] sorted bytewise,
+--          known boolean: whether the user is registered
 -- Locks:   none
--- Index:   membership_pkey, segment_pkey
+-- Index:   membership_pkey, segment_pkey, rollout_pkey, users_pkey
+--
+-- A read of the present makes a user known, so it counts every user as known. The LIMITs make the
+-- planner look each segment up by its id: otherwise it hashes or merges in the whole table.
+
+WITH live_rollout AS MATERIALIZED (
+    SELECT
+        r.segment_id,
+        r.threshold,
+        s.slug
+    FROM rollout AS r
+    INNER JOIN LATERAL (
+        SELECT named.slug
+        FROM segment AS named
+        WHERE
+            named.id = r.segment_id
+            AND named.deleted_at > coalesce($2::timestamptz, now())
+            AND named.created_at <= coalesce($2::timestamptz, now())
+        LIMIT 1 -- noqa: AM09
+    ) AS s ON TRUE
+    WHERE
+        r.valid_to > coalesce($2::timestamptz, now())
+        AND r.valid_from <= coalesce($2::timestamptz, now())
+)
 
 SELECT
     asked.user_id,
     ARRAY(
         SELECT s.slug
         FROM membership AS m
-        INNER JOIN segment AS s ON m.segment_id = s.id
+        INNER JOIN LATERAL (
+            SELECT named.slug
+            FROM segment AS named
+            WHERE
+                named.id = m.segment_id
+                AND named.deleted_at > coalesce($2::timestamptz, now())
+                AND named.created_at <= coalesce($2::timestamptz, now())
+            LIMIT 1 -- noqa: AM09
+        ) AS s ON TRUE
         WHERE
             m.user_id = asked.user_id
             AND m.included
             AND m.valid_to > coalesce($2::timestamptz, now())
             AND m.valid_from <= coalesce($2::timestamptz, now())
-            AND s.deleted_at > coalesce($2::timestamptz, now())
-            AND s.created_at <= coalesce($2::timestamptz, now())
-        ORDER BY s.slug
-    ) AS segments
+        UNION ALL
+        SELECT r.slug
+        FROM live_rollout AS r
+        WHERE
+            rollout_point(r.slug, asked.user_id) < r.threshold
+            AND coalesce(u.first_seen_at <= $2::timestamptz, $2::timestamptz IS NULL)
+            AND r.segment_id <> ALL(
+                ARRAY(
+                    SELECT m.segment_id
+                    FROM membership AS m
+                    WHERE
+                        m.user_id = asked.user_id
+                        AND m.valid_to > coalesce($2::timestamptz, now())
+                        AND m.valid_from <= coalesce($2::timestamptz, now())
+                )
+            )
+        ORDER BY slug
+    ) AS segments,
+    u.id IS NOT NULL AS known
 FROM unnest($1::bigint[]) WITH ORDINALITY AS asked (user_id, ordinal)
+LEFT JOIN users AS u ON asked.user_id = u.id
 ORDER BY asked.ordinal

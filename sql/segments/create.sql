@@ -3,24 +3,45 @@
 --
 -- $1 slug        text
 -- $2 description text
+-- $3 percent     numeric, null for a manual segment
 --
--- Returns: one row: slug text, description text, created_at timestamptz; none if the slug is taken
--- Locks:   its own new row
+-- Returns: one row: slug text, description text, percent numeric, created_at timestamptz;
+--          none if the slug is taken
+-- Locks:   its own new rows
 -- Index:   segment_deleted_at_slug_key
 --
 -- A life begins after every earlier life of the slug, even if the clock has stepped back.
 
-INSERT INTO segment AS s (slug, description, created_at)
+WITH created AS (
+    INSERT INTO segment AS s (slug, description, created_at)
+    SELECT
+        $1::text AS slug,
+        $2::text AS description,
+        greatest(
+            clock_timestamp(),
+            (
+                SELECT max(dead.deleted_at) + interval '1 microsecond'
+                FROM segment AS dead
+                WHERE dead.slug = $1::text AND dead.deleted_at < 'infinity'
+            )
+        ) AS created_at
+    ON CONFLICT (deleted_at, slug) DO NOTHING
+    RETURNING s.id, s.slug, s.description, s.created_at
+),
+
+begun AS (
+    INSERT INTO rollout (segment_id, percent, valid_from)
+    SELECT
+        created.id AS segment_id,
+        $3::numeric AS percent,
+        created.created_at AS valid_from
+    FROM created
+    WHERE $3::numeric IS NOT NULL
+)
+
 SELECT
-    $1::text AS slug,
-    $2::text AS description,
-    greatest(
-        clock_timestamp(),
-        (
-            SELECT max(dead.deleted_at) + interval '1 microsecond'
-            FROM segment AS dead
-            WHERE dead.slug = $1::text AND dead.deleted_at < 'infinity'
-        )
-    ) AS created_at
-ON CONFLICT (deleted_at, slug) DO NOTHING
-RETURNING s.slug, s.description, s.created_at
+    created.slug,
+    created.description,
+    $3::numeric AS percent,
+    created.created_at
+FROM created

@@ -1,25 +1,23 @@
 -- sql/segments/delete.sql
--- Ends the life of a live segment: one row, however many members it has. Needs: segments/lock_slug.
+-- Ends the life of a segment and its rollout: two rows at most, however many members it has.
+-- Needs: segments/lock_slug, segments/lock.
 --
--- $1 slug text
+-- $1 id  bigint
+-- $2 now timestamptz, read after the segment was locked
 --
--- Returns: one row: deleted_at timestamptz; or none
--- Locks:   the segment FOR UPDATE: waits for those who are changing its members, and they for it
--- Index:   segment_deleted_at_slug_key, segment_pkey
+-- Returns: nothing
+-- Locks:   both rows; the segment's lock keeps others away
+-- Index:   segment_pkey, rollout_pkey
 --
--- The clock is read after the lock is held, so that no membership period begins after the end.
+-- By the rule the rollout would be over without its end; with it, reads need not pass over the
+-- rollouts of dead segments.
 
-WITH locked AS MATERIALIZED (
-    SELECT
-        s.id,
-        s.created_at
-    FROM segment AS s
-    WHERE s.slug = $1::text AND s.deleted_at = 'infinity'
-    FOR UPDATE
+WITH ended AS (
+    UPDATE rollout AS r
+    SET valid_to = greatest($2::timestamptz, r.valid_from + interval '1 microsecond')
+    WHERE r.segment_id = $1::bigint AND r.valid_to = 'infinity'
 )
 
 UPDATE segment AS s
-SET deleted_at = greatest(clock_timestamp(), locked.created_at + interval '1 microsecond')
-FROM locked
-WHERE s.id = locked.id
-RETURNING s.deleted_at
+SET deleted_at = greatest($2::timestamptz, s.created_at + interval '1 microsecond')
+WHERE s.id = $1::bigint

@@ -3,13 +3,15 @@
 --
 -- $1 slug text
 --
--- Returns: one row: slug text, description text, created_at timestamptz, members bigint; or none
+-- Returns: one row: slug text, description text, percent numeric, created_at timestamptz,
+--          members bigint; or none
 -- Locks:   none
--- Index:   segment_deleted_at_slug_key, membership_segment_id_user_id_idx
+-- Index:   segment_deleted_at_slug_key, rollout_pkey, membership_segment_id_user_id_idx
 
 SELECT
     s.slug,
     s.description,
+    r.percent,
     s.created_at,
     (
         SELECT count(*)
@@ -17,4 +19,5 @@ SELECT
         WHERE m.segment_id = s.id AND m.included AND m.valid_from <= now() AND m.valid_to > now()
     ) AS members
 FROM segment AS s
+LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to = 'infinity'
 WHERE s.slug = $1::text AND s.deleted_at = 'infinity'

@@ -4,15 +4,17 @@
 -- $1 after text, '' for the first page
 -- $2 limit bigint
 --
--- Returns: a row each: slug text, description text, created_at timestamptz
+-- Returns: a row each: slug text, description text, percent numeric, created_at timestamptz
 -- Locks:   none
--- Index:   segment_deleted_at_slug_key
+-- Index:   segment_deleted_at_slug_key, rollout_pkey
 
 SELECT
     s.slug,
     s.description,
+    r.percent,
     s.created_at
 FROM segment AS s
+LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to = 'infinity'
 WHERE s.deleted_at = 'infinity' AND s.slug > $1::text
 ORDER BY s.slug
 LIMIT $2::bigint

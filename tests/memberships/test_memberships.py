@@ -88,9 +88,9 @@ async def test_unknown_slug_stores_nothing(client: Client, conn: Connection) -> 
     """One slug that is not live refuses the whole request, and leaves no trace of it."""
     for add, remove in ((["SEG_1", "NONE", "SEG_2"], []), (["SEG_1"], ["NONE"])):
         assert (await change(client, 1, add=add, remove=remove))[0] == 422
-    assert await read(client, 1) == []
     assert await conn.fetchval("SELECT count(*) FROM membership") == 0
     assert await conn.fetchval("SELECT count(*) FROM users") == 0
+    assert await read(client, 1) == []
 
 
 @pytest.mark.usefixtures("segments")

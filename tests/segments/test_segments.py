@@ -23,7 +23,7 @@ async def test_create(client: Client) -> None:
     assert response.headers["Location"] == f"{SEGMENTS}/A"
     created = await response.json()
     assert RFC3339.fullmatch(created.pop("created_at"))
-    assert created == {"slug": "A", "description": "Голос 🎤", "members": 0}
+    assert created == {"slug": "A", "description": "Голос 🎤", "percent": None, "members": 0}
     described = await (await client.get(response.headers["Location"])).json()
     assert described["description"] == "Голос 🎤"
 
@@ -72,6 +72,21 @@ async def test_deleted_slug_is_free(client: Client) -> None:
     assert (await (await client.get(f"{SEGMENTS}/A")).json())["members"] == 0
     user = await (await client.get("/api/v1/users/1/segments")).json()
     assert user["segments"] == []
+
+
+async def test_change_of_the_description(client: Client) -> None:
+    """PATCH changes what it names and leaves the rest; both at once are one change."""
+    await client.post(SEGMENTS, json={"slug": "A", "description": "old", "percent": 10})
+    for body, expected in (
+        ({"description": "new"}, ("new", 10)),
+        ({"percent": 20}, ("new", 20)),
+        ({"description": "", "percent": None}, ("", None)),
+    ):
+        response = await client.patch(f"{SEGMENTS}/A", json=body)
+        assert response.status == 200
+        changed = await response.json()
+        assert (changed["description"], changed["percent"]) == expected
+        assert await (await client.get(f"{SEGMENTS}/A")).json() == changed
 
 
 async def test_one_of_many_creators_wins(client: Client) -> None:

@@ -1,0 +1,1 @@
+DROP FUNCTION rollout_point(text, bigint);

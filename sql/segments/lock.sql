@@ -1,0 +1,20 @@
+-- sql/segments/lock.sql
+-- Locks a live segment for a change of its life or its percentage, and reads the clock after that.
+--
+-- $1 slug text
+--
+-- Returns: one row: id bigint, locked_at timestamptz; or none
+-- Locks:   the segment FOR UPDATE: waits for those who are changing its members, and they for it
+-- Index:   segment_deleted_at_slug_key
+
+WITH locked AS MATERIALIZED (
+    SELECT s.id
+    FROM segment AS s
+    WHERE s.slug = $1::text AND s.deleted_at = 'infinity'
+    FOR UPDATE
+)
+
+SELECT
+    locked.id,
+    clock_timestamp() AS locked_at
+FROM locked

@@ -1,0 +1,127 @@
+"""The rule of membership, written straight from the design, over lists in memory.
+
+Times are numbers: hours, and between the hours a millionth for each thing that happened.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from decimal import Decimal
+from math import floor, inf
+
+TICK = 1e-6
+
+
+@dataclass
+class Segment:
+    slug: str
+    created_at: float
+    deleted_at: float = inf
+    rollouts: list[tuple[Decimal, float, float]] = field(default_factory=list)
+
+    def percent_at(self, t: float) -> Decimal | None:
+        return next((p for p, first, last in self.rollouts if first <= t < last), None)
+
+
+@dataclass
+class Period:
+    user_id: int
+    segment: Segment
+    included: bool
+    valid_from: float
+    valid_to: float
+
+
+class Model:
+    """What the service should answer."""
+
+    def __init__(self) -> None:
+        self.now = 1.0
+        self.segments: list[Segment] = []
+        self.first_seen_at: dict[int, float] = {}
+        self.periods: list[Period] = []
+
+    def tick(self) -> float:
+        self.now += TICK
+        return self.now
+
+    # What is asked of the service.
+
+    def live(self, slug: str) -> Segment | None:
+        return next((s for s in self.segments if s.slug == slug and s.deleted_at == inf), None)
+
+    def create(self, slug: str, percent: Decimal | None) -> None:
+        segment = Segment(slug, self.tick())
+        self.segments.append(segment)
+        if percent is not None:
+            segment.rollouts.append((percent, self.now, inf))
+
+    def delete(self, segment: Segment) -> None:
+        segment.deleted_at = self.tick()
+
+    def set_percent(self, segment: Segment, percent: Decimal | None) -> None:
+        now = self.tick()
+        if segment.percent_at(now) != percent:
+            segment.rollouts = [(p, a, min(b, now)) for p, a, b in segment.rollouts]
+            if percent is not None:
+                segment.rollouts.append((percent, now, inf))
+
+    def know(self, user_id: int) -> None:
+        self.first_seen_at.setdefault(user_id, self.tick())
+
+    def add(self, user_id: int, segment: Segment, hours: float) -> bool:
+        """Put a user in; return whether that changed anything."""
+        now = self.tick()
+        current = self.current(user_id, segment, now)
+        if current and current.included:
+            changed = current.valid_to != now + hours
+            current.valid_to = now + hours
+            return changed
+        if current:
+            current.valid_to = now
+        self.periods.append(Period(user_id, segment, True, now, now + hours))
+        return True
+
+    def remove(self, user_id: int, segment: Segment) -> bool:
+        """Take a user out; return whether that changed anything."""
+        now = self.tick()
+        current = self.current(user_id, segment, now)
+        automatic = segment.percent_at(now) is not None
+        if current and not current.included:
+            return False
+        if current:
+            current.valid_to = now
+        if automatic:
+            self.periods.append(Period(user_id, segment, False, now, inf))
+        return current is not None or automatic
+
+    # The rule.
+
+    def current(self, user_id: int, segment: Segment, t: float) -> Period | None:
+        covering = [
+            p
+            for p in self.periods
+            if p.user_id == user_id and p.segment is segment and p.valid_from <= t < p.valid_to
+        ]
+        assert len(covering) <= 1
+        return covering[0] if covering else None
+
+    def is_in(self, user_id: int, segment: Segment, t: float) -> bool:
+        if not segment.created_at <= t < segment.deleted_at:
+            return False
+        current = self.current(user_id, segment, t)
+        if current:
+            return current.included
+        percent = segment.percent_at(t)
+        known = self.first_seen_at.get(user_id, inf) <= t
+        return known and percent is not None and point(segment.slug, user_id) < threshold(percent)
+
+    def slugs(self, user_id: int, t: float) -> list[str]:
+        return sorted(s.slug for s in self.segments if self.is_in(user_id, s, t))
+
+
+def point(slug: str, user_id: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{slug}:{user_id}".encode()).digest()[:4], "big")
+
+
+def threshold(percent: Decimal) -> int:
+    return floor(percent * 2**32 / 100)

@@ -1,0 +1,182 @@
+"""Whatever happens in whatever order, the service answers what the rule of the design says."""
+
+import asyncio
+from datetime import datetime, timedelta
+from decimal import Decimal
+from math import inf
+from typing import Any
+
+import asyncpg
+from aiohttp.test_utils import TestClient, TestServer
+from clock import pass_time
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from model import TICK, Model
+
+from segsvc.app import create_app
+from segsvc.memberships import store
+
+# Few enough that most steps meet what earlier ones left. By their points, user 2 is in A from
+# 15.7 % and in C from 56.5 %, user 3 in A from 51.5 % and in C from 31.5 %.
+SLUGS = st.sampled_from(["A", "C"])
+EVERYONE = [2, 3]
+USERS = st.sampled_from(EVERYONE)
+PERCENTS = st.one_of(st.none(), st.sampled_from(["0", "20.05", "40", "55", "100"]).map(Decimal))
+# Lives end on the hour and time passes by the half, so that no end is a matter of microseconds.
+LIVES = st.one_of(st.just(inf), st.integers(1, 6))
+SPANS = st.integers(0, 8).map(lambda n: n + 0.5)
+
+
+class Service(RuleBasedStateMachine):
+    """The service beside the model; each step is made in both."""
+
+    dsn: str
+
+    @initialize(percents=st.lists(PERCENTS, min_size=2, max_size=2))
+    def start(self, percents: list[Decimal | None]) -> None:
+        self.runner = asyncio.Runner()
+        self.model = Model()
+        # Moments between two steps, as the model and as the database tell the time.
+        self.moments: list[tuple[float, datetime]] = []
+        self.runner.run(self._start())
+        for slug, percent in zip("AC", percents, strict=True):
+            self.create(slug, percent)
+
+    async def _start(self) -> None:
+        self.conn = await asyncpg.connect(self.dsn)
+        await self.conn.execute("TRUNCATE segment, rollout, users, membership")
+        self.client = TestClient(TestServer(create_app(self.dsn)))
+        await self.client.start_server()
+
+    def teardown(self) -> None:
+        async def stop() -> None:
+            await self.client.close()
+            await self.conn.close()
+
+        self.runner.run(stop())
+        self.runner.close()
+
+    def call(self, method: str, path: str, body: Any, expected: int) -> Any:
+        async def request() -> Any:
+            response = await self.client.request(method, f"/api/v1{path}", json=body)
+            text = await response.text()
+            assert response.status == expected, text
+            return await response.json() if text else None
+
+        return self.runner.run(request())
+
+    @rule(slug=SLUGS, percent=PERCENTS)
+    def create(self, slug: str, percent: Decimal | None) -> None:
+        """A segment is created, unless its slug is taken."""
+        taken = self.model.live(slug)
+        body = {"slug": slug, "percent": None if percent is None else float(percent)}
+        self.call("POST", "/segments", body, 409 if taken else 201)
+        if not taken:
+            self.model.create(slug, percent)
+
+    @rule(slug=SLUGS)
+    def delete(self, slug: str) -> None:
+        """A segment is deleted, if there is one."""
+        segment = self.model.live(slug)
+        self.call("DELETE", f"/segments/{slug}", None, 204 if segment else 404)
+        if segment:
+            self.model.delete(segment)
+
+    @rule(slug=SLUGS, percent=PERCENTS)
+    def set_percent(self, slug: str, percent: Decimal | None) -> None:
+        """A percentage is set, changed or lifted, if there is a segment for it."""
+        segment = self.model.live(slug)
+        body = {"percent": None if percent is None else float(percent)}
+        self.call("PATCH", f"/segments/{slug}", body, 200 if segment else 404)
+        if segment:
+            self.model.set_percent(segment, percent)
+
+    @rule(
+        user_id=USERS,
+        add=st.dictionaries(SLUGS, LIVES, max_size=2),
+        remove=st.sets(SLUGS, max_size=1),
+    )
+    def change(self, user_id: int, add: dict[str, float], remove: set[str]) -> None:
+        """A user is put into segments and taken out of others, all or nothing."""
+        refused = (
+            add.keys() & remove
+            or not (add or remove)
+            or not all(self.model.live(slug) for slug in add.keys() | remove)
+        )
+        entries = [
+            slug if hours == inf else {"slug": slug, "ttl": int(hours * 3600)}
+            for slug, hours in add.items()
+        ]
+        body = {"add": entries, "remove": sorted(remove)}
+        answer = self.call("POST", f"/users/{user_id}/segments", body, 422 if refused else 200)
+        if refused:
+            return
+        self.model.know(user_id)
+        segments = {s.slug: s for s in self.model.segments if s.deleted_at == inf}
+        added = [s for s, hours in add.items() if self.model.add(user_id, segments[s], hours)]
+        removed = [s for s in remove if self.model.remove(user_id, segments[s])]
+        assert answer["added"] == sorted(added)
+        assert answer["removed"] == sorted(removed)
+        assert answer["segments"] == self.model.slugs(user_id, self.model.now)
+
+    @rule(user_id=USERS)
+    def read(self, user_id: int) -> None:
+        """A read answers the rule, and makes the user known."""
+        answer = self.call("GET", f"/users/{user_id}/segments", None, 200)
+        self.model.know(user_id)
+        assert answer["segments"] == self.model.slugs(user_id, self.model.tick())
+
+    @rule(user_id=USERS)
+    def explain(self, user_id: int) -> None:
+        """The reasons for being in are for just the segments that the user is in."""
+        reasons = self.call("GET", f"/users/{user_id}/memberships", None, 200)["memberships"]
+        self.model.know(user_id)
+        included = [each["slug"] for each in reasons if each["state"] == "included"]
+        assert included == self.model.slugs(user_id, self.model.tick())
+
+    @precondition(lambda self: self.model.segments)
+    @rule(hours=SPANS)
+    def pass_time(self, hours: float) -> None:
+        """Time passes, and nothing runs."""
+        span = timedelta(hours=hours)
+        self.runner.run(pass_time(self.conn, span))
+        self.model.now += hours
+        self.moments = [(told, moment - span) for told, moment in self.moments]
+
+    @invariant()
+    def reads_agree(self) -> None:
+        """As of now and of every moment before, each user is in the segments of the rule."""
+        if not hasattr(self, "moments"):
+            return  # before start
+        self.model.tick()
+        self.moments.append((self.model.now, self._value("SELECT clock_timestamp()")))
+        self.model.now += TICK
+        for told, moment in self.moments:
+            expected = [self.model.slugs(user_id, told) for user_id in EVERYONE]
+            rows = self.runner.run(self.conn.fetch(store.LIST_AT, EVERYONE, moment))
+            assert [row["segments"] for row in rows] == expected
+
+    def _value(self, query: str) -> Any:
+        return self.runner.run(self.conn.fetchval(query))
+
+
+def test_service_agrees_with_the_model(dsn: str) -> None:
+    """Current and as-of reads agree with the model after every step of random histories."""
+    Service.dsn = dsn
+    run_state_machine_as_test(
+        Service,
+        settings=settings(
+            max_examples=100,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
