@@ -14,7 +14,7 @@ from segsvc.statements import SQL, statement
 FILES = sorted(SQL.rglob("*.sql"))
 NAMES = [str(path.relative_to(SQL).with_suffix("")) for path in FILES]
 PACKAGE = Path(schema.__file__).parent
-LARGE = {"membership", "users", "segment", "rollout"}
+LARGE = {"membership", "users", "segment"}
 
 # How PostgreSQL names in its catalog the types that the headers name in SQL.
 CATALOG = {"bigint": "int8", "boolean": "bool", "integer": "int4"}

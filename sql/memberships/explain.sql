@@ -12,7 +12,7 @@
 -- A user is in by rollout since the beginning of the stay that covers now: the times of high
 -- enough percentages, from when the user was known, less the times decided by hand.
 
-WITH by_hand AS MATERIALIZED (
+WITH by_hand AS (
     SELECT
         m.segment_id,
         m.included,
@@ -36,7 +36,6 @@ by_rollout AS (
         AND s.deleted_at > now()
         AND s.created_at <= now()
         AND rollout_point(s.slug, $1::bigint) < r.threshold
-        AND r.segment_id <> ALL(ARRAY(SELECT by_hand.segment_id FROM by_hand))
 )
 
 SELECT
