@@ -9,8 +9,8 @@ CREATE TABLE rollout (
     GENERATED ALWAYS AS (floor(percent * 4294967296 / 100)::bigint) STORED,
     valid_from timestamptz NOT NULL,
     valid_to timestamptz NOT NULL DEFAULT 'infinity',
-    -- The open ones lie together, and are at most one a segment.
-    CONSTRAINT rollout_pkey PRIMARY KEY (valid_to, segment_id),
+    -- No two of a segment end together; in particular, one at most is open.
+    CONSTRAINT rollout_pkey PRIMARY KEY (segment_id, valid_to),
     CONSTRAINT rollout_segment_id_fkey FOREIGN KEY (segment_id) REFERENCES segment (id),
     CONSTRAINT rollout_percent_check CHECK (percent BETWEEN 0 AND 100),
     CONSTRAINT rollout_period_check CHECK (valid_from < valid_to),
@@ -21,3 +21,6 @@ CREATE TABLE rollout (
         tstzrange(valid_from, valid_to) WITH &&
     )
 );
+
+-- The open ones of all segments lie together.
+CREATE INDEX rollout_valid_to_idx ON rollout (valid_to);

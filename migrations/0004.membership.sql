@@ -21,4 +21,4 @@ CREATE TABLE membership (
 
 -- The members of a segment, counted and listed in the order of their ids without the table.
 CREATE INDEX membership_segment_id_user_id_idx
-ON membership (segment_id, user_id, valid_to) INCLUDE (valid_from) WHERE included;
+ON membership (segment_id, user_id, valid_to) INCLUDE (valid_from, included);

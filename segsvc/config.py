@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from segsvc.inputs import failures
 
@@ -25,10 +25,14 @@ class Settings:
     data_dir: Path
     host: str
     port: int
+    secret: str | None
+    public_url: str | None
 
     @classmethod
-    def load(cls, environ: Mapping[str, str]) -> Self:
+    def load(cls, environ: Mapping[str, str], *, serving: bool = False) -> Self:
         """Read the settings from environment variables; an empty one counts as unset.
+
+        Those who serve a database of their own need a secret too.
 
         Raises:
             SettingsError: a value is wrong, or a `SEGSVC_` variable is none of ours, which is
@@ -36,7 +40,7 @@ class Settings:
         """
         given = {k: v for k, v in environ.items() if k.startswith(PREFIX) and v}
         try:
-            settings: Self = _Environment().load(given)
+            settings: Self = _Environment(serving=serving).load(given)
         except ValidationError as error:
             lines = [f"  {path[0]}: {detail}" for path, detail in failures(error.messages)]
             raise SettingsError("\n".join(["these settings are wrong:", *sorted(lines)])) from None
@@ -78,6 +82,31 @@ class _Environment(Schema):
         error_messages={"invalid": "must be a port, from 1 to 65535"},
     )
 
+    secret = fields.String(
+        data_key="SEGSVC_SECRET",
+        load_default=None,
+        validate=validate.Length(min=16, error="must have 16 characters at least"),
+    )
+    public_url = fields.Url(
+        data_key="SEGSVC_PUBLIC_URL",
+        load_default=None,
+        schemes={"http", "https"},
+        require_tld=False,
+        error_messages={"invalid": "must look like https://segments.example.com"},
+    )
+
+    def __init__(self, *, serving: bool) -> None:
+        super().__init__()
+        self.serving = serving
+
+    @validates_schema(skip_on_field_errors=False)
+    def _has_secret(self, data: dict[str, Any], **_: Any) -> None:
+        if self.serving and data.get("database_url") and data.get("secret", "wrong") is None:
+            detail = "must be set to a text that only you know: it signs the links to reports"
+            raise ValidationError({"SEGSVC_SECRET": [detail]})
+
     @post_load
     def _freeze(self, data: dict[str, Any], **_: Any) -> Settings:
-        return Settings(**data | {"data_dir": Path(data["data_dir"]).expanduser().absolute()})
+        data["data_dir"] = Path(data["data_dir"]).expanduser().absolute()
+        data["public_url"] = data["public_url"] and data["public_url"].rstrip("/")
+        return Settings(**data)

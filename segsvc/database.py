@@ -22,6 +22,9 @@ POOL = web.AppKey("pool", Pool)
 ACQUIRE_TIMEOUT = 5
 COMMAND_TIMEOUT = 15
 
+# The most that a report may take, with a client that is slow but steady.
+REPORT_TIMEOUT = "1h"
+
 SESSION = {
     "application_name": "segsvc",
     "timezone": "UTC",
@@ -67,10 +70,9 @@ def _translated() -> Iterator[None]:
         raise Unavailable(str(error)) from error  # the connection broke under the statement
 
 
-@asynccontextmanager
-async def pool(dsn: str) -> AsyncIterator[Pool]:
-    """Open a pool for as long as the context lasts. It connects when it is first asked to."""
-    async with asyncpg.create_pool(
+def pool(dsn: str) -> Pool:
+    """Return the pool for requests. It connects when it is first asked to."""
+    return asyncpg.create_pool(
         dsn,
         min_size=0,
         max_size=10,
@@ -79,8 +81,18 @@ async def pool(dsn: str) -> AsyncIterator[Pool]:
         # Every statement is a file: the cache holds them all, for good.
         max_cached_statement_lifetime=0,
         server_settings=SESSION,
-    ) as opened:
-        yield opened
+    )
+
+
+def report_pool(dsn: str, size: int) -> Pool:
+    """Return the pool for reports, which take their time."""
+    return asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=size,
+        timeout=ACQUIRE_TIMEOUT,
+        server_settings=SESSION | {"statement_timeout": REPORT_TIMEOUT},
+    )
 
 
 @asynccontextmanager

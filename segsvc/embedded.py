@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import shutil
 import subprocess
 import warnings
@@ -75,6 +76,17 @@ def running(
             yield started.get_uri()
         finally:
             started.stop()
+
+
+def secret(data_dir: Path) -> str:
+    """Return the secret kept beside the data, made when it is first asked for."""
+    file = data_dir / "secret"
+    if not file.exists():
+        fresh = file.with_name("secret.new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_hex(32))
+        fresh.rename(file)
+    return file.read_text()
 
 
 def _initialise(files: Path, configuration: Mapping[str, str]) -> None:

@@ -39,9 +39,9 @@ async def read_body(request: web.Request, schema: Schema) -> Any:
         data = json.loads(
             text, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object
         )
-    except (web.RequestPayloadError, BadHttpMessage):
+    except (web.RequestPayloadError, BadHttpMessage, ConnectionError):
         raise NotJson("the body does not arrive whole in its Content-Encoding") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, ArithmeticError) as error:
         raise NotJson(f"the body is not JSON: {error}") from None
     return _load(schema, data)
 

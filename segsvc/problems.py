@@ -47,6 +47,12 @@ class NotJson(Problem):
     status, slug, title = 400, "not-json", "The body is not JSON"
 
 
+class Forbidden(Problem):
+    """The link to a report is altered, expired or not signed."""
+
+    status, slug, title = 403, "link-refused", "The link is not valid"
+
+
 class NotFound(Problem):
     """No route has this path."""
 
@@ -110,6 +116,15 @@ class InternalError(Problem):
 
     def __init__(self) -> None:
         super().__init__("this is a defect of the service, and its log has the details")
+
+
+class Busy(Problem):
+    """All that the service has for such requests is in use."""
+
+    status, slug, title = 503, "busy", "The service is busy with other such requests"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "10"})
 
 
 class DatabaseUnavailable(Problem):

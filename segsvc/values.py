@@ -12,12 +12,16 @@ from marshmallow import ValidationError
 
 MAX_USER_ID = 2**63 - 1
 MAX_DESCRIPTION = 1000
+MAX_PAGE = 1000
 MAX_TTL = 10 * 365 * 24 * 60 * 60
+
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC)
 
 SLUG = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _DECIMAL = re.compile(r"[1-9][0-9]{0,18}")
 _RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
 )
 
 
@@ -51,20 +55,29 @@ def decimal_user_id(value: str) -> int:
     return user_id(int(value) if _DECIMAL.fullmatch(value) else None)
 
 
+def page_size(value: str) -> int:
+    """The most that a page may hold: 1 to 1000."""
+    if not _DECIMAL.fullmatch(value) or int(value) > MAX_PAGE:
+        raise ValidationError(f"must be an integer from 1 to {MAX_PAGE}")
+    return int(value)
+
+
 def percent(value: Any) -> Decimal:
     """A percentage of users: 0 to 100, with two decimals at most."""
     if _is_integer(value) or isinstance(value, Decimal):
         number = Decimal(value)
         if 0 <= number <= 100 and number == round(number, 2):  # noqa: PLR2004 (of a hundred)
-            return number
+            return round(number, 2)
     raise ValidationError("must be a number from 0 to 100 with two decimals at most")
 
 
 def timestamp(value: Any) -> datetime:
-    """A time with an offset (RFC 3339), to the microsecond."""
+    """A time with an offset (RFC 3339), cut off after the microseconds."""
     if isinstance(value, str) and _RFC3339.fullmatch(value):
         try:
-            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+            moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
+            if moment < LATEST:  # which stands for infinity
+                return moment
         except (ValueError, OverflowError):
             pass
     raise ValidationError(

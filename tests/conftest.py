@@ -21,6 +21,8 @@ Client = TestClient[Request, Application]
 SERVER = "SEGSVC_TEST_DATABASE_URL"
 UNSAFE_AND_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
+SECRET = "a secret of the tests"  # noqa: S105
+
 _numbers = count(1)
 
 
@@ -92,7 +94,7 @@ async def conn(dsn: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def client(aiohttp_client: AiohttpClient, dsn: str) -> Client:
-    return await aiohttp_client(create_app(dsn))
+    return await aiohttp_client(create_app(dsn, secret=SECRET))
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +118,8 @@ async def crowd(new_database: Databases, template: str) -> str:
         SELECT u, CASE s WHEN 0 THEN 1 ELSE 1 + (u + 2000 * s) % 10000 END, TRUE, '2026-01-02'
         FROM generate_series(1, 200000) AS u, generate_series(0, 4) AS s
         ON CONFLICT DO NOTHING;
+        INSERT INTO membership (user_id, segment_id, included, valid_from, valid_to)
+        SELECT 200 * n, 9999, TRUE, '2026-07-02', '2026-07-03' FROM generate_series(1, 500) AS n;
     """)
     await conn.execute("VACUUM ANALYZE")
     await conn.close()

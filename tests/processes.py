@@ -19,6 +19,8 @@ PATIENCE = 60  # seconds; a shared machine can be slow, and a service that works
 def environment(**settings: str) -> dict[str, str]:
     """Return this process's environment with only the given SEGSVC_ settings."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SEGSVC_")}
+    if "database_url" in settings:
+        settings.setdefault("secret", "a secret of the tests")
     return kept | {f"SEGSVC_{name.upper()}": value for name, value in settings.items()}
 
 

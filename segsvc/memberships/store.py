@@ -16,6 +16,7 @@ CHANGE = statement("memberships/change")
 REGISTER = statement("memberships/register")
 LIST_AT = statement("memberships/list_at")
 EXPLAIN = statement("memberships/explain")
+LIST_EVENTS = statement("memberships/list_events")
 
 # Seconds. A read waits no longer for the noting of the users that it met first.
 REGISTER_TIMEOUT = 0.5
@@ -62,6 +63,16 @@ class Reason:
     expires_at: datetime | None
     percent: Decimal | None
     point: int | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """A user entered a segment (`operation` is "add") or left it ("remove")."""
+
+    at: datetime
+    slug: str
+    operation: str
+    cause: str
 
 
 async def change(
@@ -116,6 +127,19 @@ async def explain(conn: Connection, user_id: int) -> list[Reason]:
     """Return why a user is in segments or kept out of them now, in the order of the slugs."""
     await _register(conn, {user_id})
     return [Reason(**row) for row in await conn.fetch(EXPLAIN, user_id)]
+
+
+async def list_events(
+    conn: Connection,
+    user_id: int,
+    between: tuple[datetime, datetime],
+    after: tuple[datetime, str],
+    limit: int,
+) -> list[Event]:
+    """Return up to `limit` events of a user, in order, from after the one at `after`."""
+    await _register(conn, {user_id})
+    rows = await conn.fetch(LIST_EVENTS, user_id, *between, *after, limit)
+    return [Event(**row) for row in rows]
 
 
 async def _register(conn: Connection, user_ids: set[int]) -> None:

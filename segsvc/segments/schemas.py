@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from segsvc import values
-
-MAX_PAGE = 1000
 
 
 class NewSegment(Schema):
@@ -33,7 +31,7 @@ class SegmentChange(Schema):
 class SegmentPage(Schema):
     """`?limit&after`."""
 
-    limit = fields.Integer(load_default=100, validate=validate.Range(1, MAX_PAGE))
+    limit = fields.Function(deserialize=values.page_size, load_default=100)
     after = fields.Function(deserialize=values.slug, load_default="")
 
 

@@ -63,6 +63,7 @@ async def change(conn: Connection, slug: str, wish: Mapping[str, Any]) -> Counte
     A `percent` of None makes the segment manual.
     """
     async with conn.transaction():
+        await conn.execute(LOCK_SLUG, slug)
         lock = await conn.fetchrow(LOCK, slug)
         if lock is None:
             return None
@@ -70,7 +71,8 @@ async def change(conn: Connection, slug: str, wish: Mapping[str, Any]) -> Counte
             await conn.execute(DESCRIBE, lock["id"], wish["description"])
         if "percent" in wish:
             await conn.execute(SET_PERCENT, lock["id"], lock["locked_at"], wish["percent"])
-        return await get(conn, slug)
+    # Counting the members of a large segment is not to be waited for under its lock.
+    return await get(conn, slug)
 
 
 async def delete(conn: Connection, slug: str) -> bool:

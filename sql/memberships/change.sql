@@ -9,7 +9,7 @@
 --
 -- Returns: a row for each segment changed: segment_id bigint, included boolean
 -- Locks:   the periods it ends or moves the end of; the user's lock keeps others away
--- Index:   membership_pkey, rollout_pkey
+-- Index:   membership_pkey
 --
 -- What each wish meets       | nothing             | included            | excluded
 -- add                        | begin included      | move the end        | end, begin included
@@ -75,7 +75,9 @@ changed AS MATERIALIZED (
 
 ended AS (
     UPDATE membership AS m
-    SET valid_to = CASE WHEN changed.moves THEN changed.valid_to ELSE changed.bound END
+    SET
+        valid_to = CASE WHEN changed.moves THEN changed.valid_to ELSE changed.bound END,
+        removed = NOT changed.included
     FROM changed
     WHERE
         m.user_id = $1::bigint

@@ -7,7 +7,7 @@
 --          since timestamptz, expires_at timestamptz, percent numeric, point bigint;
 --          the last two null in a manual segment
 -- Locks:   none
--- Index:   membership_pkey, segment_pkey, rollout_pkey, users_pkey
+-- Index:   membership_pkey, membership_segment_id_user_id_idx, segment_pkey, users_pkey
 --
 -- A user is in by rollout since the beginning of the stay that covers now: the times of high
 -- enough percentages, from when the user was known, less the times decided by hand.

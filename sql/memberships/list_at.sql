@@ -7,9 +7,10 @@
 -- Returns: a row a user, in the order asked: user_id bigint, segments text[] sorted bytewise,
 --          known boolean: whether the user is registered
 -- Locks:   none
--- Index:   membership_pkey, segment_pkey, rollout_pkey, users_pkey
+-- Index:   membership_pkey, segment_pkey, users_pkey
 --
--- A read of the present makes a user known, so it counts every user as known. The LIMITs make the
+-- A read makes a user known, so one of the present counts every user as known, and one of another
+-- time counts a user whom nobody has heard of as known from now on. The LIMITs make the
 -- planner look each segment up by its id: otherwise it hashes or merges in the whole table.
 
 WITH live_rollout AS MATERIALIZED (
@@ -56,7 +57,9 @@ SELECT
         FROM live_rollout AS r
         WHERE
             rollout_point(r.slug, asked.user_id) < r.threshold
-            AND coalesce(u.first_seen_at <= $2::timestamptz, $2::timestamptz IS NULL)
+            AND coalesce(
+                coalesce(u.first_seen_at, now()) <= $2::timestamptz, $2::timestamptz IS NULL
+            )
             AND r.segment_id <> ALL(
                 ARRAY(
                     SELECT m.segment_id

@@ -6,20 +6,31 @@
 --
 -- Returns: one row: ids bigint[] and slugs text[] of those that are live,
 --          locked_at timestamptz
--- Locks:   the segments FOR KEY SHARE in the order of their ids, then the user's row
+-- Locks:   the slugs, shared, in the order of their buckets (see segments/lock_slug), the segments
+--          FOR KEY SHARE in the order of their ids, then the user's row
 -- Index:   segment_deleted_at_slug_key, users_pkey
 --
 -- Each step takes its rows from the one before, which is what makes the order certain. The
 -- update that never happens locks a user's row that is there without rewriting it.
 
-WITH locked AS MATERIALIZED (
+WITH turn AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock_shared(slug.bucket)
+    FROM (
+        SELECT DISTINCT hashtextextended(w.slug, 0) & 255 AS bucket
+        FROM unnest($2::text[]) AS w (slug)
+        ORDER BY bucket
+    ) AS slug
+),
+
+locked AS MATERIALIZED (
     SELECT
         s.id,
         s.slug
-    FROM segment AS s
+    FROM (SELECT count(*) AS turns FROM turn) AS done
+    CROSS JOIN segment AS s
     WHERE s.slug = ANY($2::text[]) AND s.deleted_at = 'infinity'
     ORDER BY s.id
-    FOR KEY SHARE
+    FOR KEY SHARE OF s
 ),
 
 live AS MATERIALIZED (

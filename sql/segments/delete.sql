@@ -7,7 +7,7 @@
 --
 -- Returns: nothing
 -- Locks:   both rows; the segment's lock keeps others away
--- Index:   segment_pkey, rollout_pkey
+-- Index:   segment_pkey
 --
 -- By the rule the rollout would be over without its end; with it, reads need not pass over the
 -- rollouts of dead segments.

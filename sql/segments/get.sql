@@ -6,7 +6,7 @@
 -- Returns: one row: slug text, description text, percent numeric, created_at timestamptz,
 --          members bigint; or none
 -- Locks:   none
--- Index:   segment_deleted_at_slug_key, rollout_pkey, membership_segment_id_user_id_idx
+-- Index:   segment_deleted_at_slug_key, membership_segment_id_user_id_idx
 
 SELECT
     s.slug,

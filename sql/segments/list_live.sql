@@ -6,7 +6,7 @@
 --
 -- Returns: a row each: slug text, description text, percent numeric, created_at timestamptz
 -- Locks:   none
--- Index:   segment_deleted_at_slug_key, rollout_pkey
+-- Index:   segment_deleted_at_slug_key
 
 SELECT
     s.slug,

@@ -1,10 +1,11 @@
 -- sql/segments/lock.sql
--- Locks a live segment for a change of its life or its percentage, and reads the clock after that.
+-- Locks a live segment for a change of its life or its percentage, and reads the clock after it.
+-- Needs: segments/lock_slug.
 --
 -- $1 slug text
 --
 -- Returns: one row: id bigint, locked_at timestamptz; or none
--- Locks:   the segment FOR UPDATE: waits for those who are changing its members, and they for it
+-- Locks:   the segment FOR UPDATE
 -- Index:   segment_deleted_at_slug_key
 
 WITH locked AS MATERIALIZED (

@@ -1,6 +1,6 @@
 -- sql/segments/set_percent.sql
 -- Ends the rollout of a segment and begins another, unless it has that percentage already.
--- Needs: segments/lock.
+-- Needs: segments/lock_slug, segments/lock.
 --
 -- $1 id      bigint
 -- $2 now     timestamptz, read after the segment was locked
@@ -8,7 +8,7 @@
 --
 -- Returns: nothing
 -- Locks:   the rollout it ends; the segment's lock keeps others away
--- Index:   rollout_pkey
+-- Index:   none: the rollouts are few
 --
 -- The new row takes its beginning from the end of the old one, which orders the two writes and
 -- leaves no gap. A bound is after the one before it, even if the clock has stepped back.

@@ -118,6 +118,21 @@ class Model:
     def slugs(self, user_id: int, t: float) -> list[str]:
         return sorted(s.slug for s in self.segments if self.is_in(user_id, s, t))
 
+    def events(self, user_id: int) -> list[tuple[str, str]]:
+        """Return slug and operation of each event until now, found by trying every bound."""
+        bounds = {x for s in self.segments for x in (s.created_at, s.deleted_at)}
+        bounds |= {x for s in self.segments for _, a, b in s.rollouts for x in (a, b)}
+        bounds |= {x for p in self.periods for x in (p.valid_from, p.valid_to)}
+        bounds |= set(self.first_seen_at.values())
+        found = []
+        before: set[str] = set()
+        for bound in sorted(x for x in bounds if x <= self.now):
+            after = set(self.slugs(user_id, bound))
+            found += [(slug, "add") for slug in sorted(after - before)]
+            found += [(slug, "remove") for slug in sorted(before - after)]
+            before = after
+        return found
+
 
 def point(slug: str, user_id: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{slug}:{user_id}".encode()).digest()[:4], "big")

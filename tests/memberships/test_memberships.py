@@ -165,6 +165,26 @@ async def test_adds_racing_with_a_deletion(client: Client, conn: Connection) -> 
 
 
 @pytest.mark.usefixtures("segments")
+async def test_changes_of_a_busy_segment_get_their_turn(client: Client) -> None:
+    """While its members come and go without a pause, a segment can be changed and deleted."""
+    done = asyncio.Event()
+
+    async def hammer(n: int) -> None:
+        while not done.is_set():
+            wish = {"add": ["SEG_1"]} if n % 2 else {"remove": ["SEG_1"]}
+            status, _ = await change(client, 1 + n % 2, **wish)
+            assert status in {200, 422}
+
+    hammers = [asyncio.create_task(hammer(n)) for n in range(8)]
+    for percent in range(5):
+        response = await client.patch("/api/v1/segments/SEG_1", json={"percent": percent})
+        assert response.status == 200
+    assert (await client.delete("/api/v1/segments/SEG_1")).status == 204
+    done.set()
+    await asyncio.gather(*hammers)
+
+
+@pytest.mark.usefixtures("segments")
 async def test_a_clock_that_stepped_back_makes_no_wrong_row(
     client: Client, conn: Connection
 ) -> None:

@@ -272,6 +272,14 @@ async def test_not_known_not_in(client: Client) -> None:
     assert (await response.json())["segments"] == []
 
 
+async def test_future_of_a_user_never_heard_of(client: Client) -> None:
+    """As of a time to come, a first read answers what the second one does."""
+    await create(client, "A", 100)
+    for _ in range(2):
+        response = await client.get("/api/v1/users/1/segments?at=2100-01-01T00:00:00Z")
+        assert (await response.json())["segments"] == ["A"]
+
+
 async def test_reads_during_fifty_changes(client: Client) -> None:
     """While the percentage changes fifty times, no user of the smaller one is ever out."""
     await create(client, "A", 20)
@@ -340,7 +348,7 @@ async def test_wrong_percentages(client: Client, percent: object) -> None:
     assert [(s["slug"], s["percent"]) for s in listed] == [("A", 10)]
 
 
-@pytest.mark.parametrize("text", ["10", "10.00", "1e1", "1.0E+1", "10.000"])
+@pytest.mark.parametrize("text", ["10", "10.00", "1e1", "1.0E+1", "10.000", "10." + 20000 * "0"])
 async def test_spellings_of_ten(client: Client, text: str) -> None:
     """Whatever way JSON writes a number, it is the same percentage."""
     body = f'{{"slug": "A", "percent": {text}}}'

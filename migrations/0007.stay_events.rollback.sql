@@ -1,0 +1,1 @@
+DROP FUNCTION stay_events(bigint, bigint);

@@ -1,0 +1,56 @@
+"""The statements about reports."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Any
+
+from segsvc.database import Connection
+from segsvc.reports.links import Report
+from segsvc.statements import statement
+
+COPY_MONTH = statement("reports/copy_month")
+COPY_MONTH_OF_USER = statement("reports/copy_month_of_user")
+GET_NOW = statement("reports/get_now")
+IS_SETTLING = statement("reports/is_settling")
+
+# Seconds.
+SETTLE_TIMEOUT = 30
+POLL_INTERVAL = 0.05
+
+Sink = Callable[[bytes], Coroutine[Any, Any, None]]
+
+
+async def now(conn: Connection) -> datetime:
+    """Return the database's time."""
+    moment: datetime = await conn.fetchval(GET_NOW)
+    return moment
+
+
+async def settle(conn: Connection, end: datetime) -> None:
+    """Wait until every write that read the clock before `end` has been committed or not.
+
+    A month that is over has the same report for ever, so the first one must not miss a write
+    that is still under way.
+
+    Raises:
+        TimeoutError: one takes longer than any write of the service may.
+    """
+    async with asyncio.timeout(SETTLE_TIMEOUT):
+        while await now(conn) >= end and await conn.fetchval(IS_SETTLING, end):  # noqa: ASYNC110
+            await asyncio.sleep(POLL_INTERVAL)
+
+
+async def copy(conn: Connection, report: Report, sink: Sink) -> None:
+    """Send the report's CSV to `sink`, piece by piece, as fast as `sink` takes it.
+
+    The current month goes up to now.
+    """
+    month = report.month
+    await settle(conn, month.end)
+    query, user = (
+        (COPY_MONTH, ()) if report.user_id is None else (COPY_MONTH_OF_USER, (report.user_id,))
+    )
+    await conn.copy_from_query(
+        query, month.start, month.end, *user, output=sink, format="csv", delimiter=";"
+    )

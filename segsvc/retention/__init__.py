@@ -1,0 +1,1 @@
+"""Retention: forgetting what ended before a month that is still wanted."""
