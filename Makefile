@@ -24,6 +24,10 @@ lint: $(VENV)/lint ## Check the style and the types of Python and SQL
 	$(BIN)/sqlfluff lint --disable-progress-bar sql migrations
 	$(BIN)/squawk $(filter-out %.rollback.sql,$(wildcard migrations/*.sql))
 
+.PHONY: bench
+bench: $(VENV)/run ## Measure, as ratios within one run, and write benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/run.py
+
 .PHONY: clean
 clean: ## Remove what make made, except the data
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
