@@ -7,3 +7,6 @@ CREATE TABLE users (
     CONSTRAINT users_pkey PRIMARY KEY (id),
     CONSTRAINT users_id_check CHECK (id > 0)
 );
+
+-- Who became known in a month, for its report.
+CREATE INDEX users_first_seen_at_idx ON users (first_seen_at);

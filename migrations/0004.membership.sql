@@ -7,6 +7,8 @@ CREATE TABLE membership (
     included boolean NOT NULL,
     valid_from timestamptz NOT NULL,
     valid_to timestamptz NOT NULL DEFAULT 'infinity',
+    -- Whether an included period was ended by a removal; otherwise its end is an expiry.
+    removed boolean NOT NULL DEFAULT FALSE,
     -- Keyed by user first, so that the table can be distributed by user. With valid_to second,
     -- the current periods of a user lie together at the end of the user's range, whatever the
     -- length of the history, and no two periods of a user and a segment end together: in
@@ -22,3 +24,7 @@ CREATE TABLE membership (
 -- The members of a segment, counted and listed in the order of their ids without the table.
 CREATE INDEX membership_segment_id_user_id_idx
 ON membership (segment_id, user_id, valid_to) INCLUDE (valid_from, included);
+
+-- What began and ended in a month, for its report.
+CREATE INDEX membership_valid_from_idx ON membership (valid_from);
+CREATE INDEX membership_valid_to_idx ON membership (valid_to) WHERE valid_to < 'infinity';

@@ -10,7 +10,7 @@
 --
 -- Returns: a row each: at timestamptz, slug text, operation text, cause text
 -- Locks:   none
--- Index:   membership_pkey, membership_segment_id_user_id_idx, segment_pkey, users_pkey
+-- Index:   membership_pkey, membership_segment_id_user_id_idx, users_pkey
 --
 -- One slug has one event at a time at most: stays of a segment do not touch, nor do the lives of a
 -- slug.

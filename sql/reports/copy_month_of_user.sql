@@ -8,7 +8,7 @@
 -- Returns: a row each, ordered by time and slug: user_id bigint, slug text, operation text,
 --          at text (RFC 3339)
 -- Locks:   none
--- Index:   membership_pkey, segment_pkey, users_pkey
+-- Index:   membership_pkey, users_pkey
 
 WITH met AS (
     SELECT m.segment_id

@@ -1,5 +1,5 @@
 -- The exact stays of a user in a segment, as the events at their bounds.
--- depends: 0006.history
+-- depends: 0005.rollout_point
 
 -- A stay is time without a gap in which the user is in, by the rule of membership: periods by hand,
 -- and the rollouts that admit the user, from when the user was known, where nothing excludes;
