@@ -9,7 +9,9 @@ RUN python -m venv --without-pip /opt/segsvc \
 
 FROM python:3.13-slim
 COPY --from=build /opt/segsvc /opt/segsvc
+# LOGNAME: yoyo records who migrates, and the user below has no name.
 ENV PATH=/opt/segsvc/bin:$PATH \
+    LOGNAME=segsvc \
     PYTHONUNBUFFERED=1 \
     SEGSVC_HOST=0.0.0.0
 USER 10001:10001

@@ -26,7 +26,7 @@ async def read_body(request: web.Request, schema: Schema) -> Any:
     NaN or Infinity, no key twice in an object. Fractions arrive as Decimal, exactly as sent.
 
     Raises:
-        UnsupportedMediaType: the body is not declared as JSON in UTF-8.
+        UnsupportedMediaType: the body is not declared as JSON in UTF-8, plain or gzip.
         NotJson: the body is not JSON.
         InvalidRequest: it is JSON, but not what `schema` describes.
     """
@@ -34,6 +34,8 @@ async def read_body(request: web.Request, schema: Schema) -> Any:
     charset = (request.charset or "utf-8").lower()
     if request.content_type != "application/json" or charset not in {"utf-8", "utf8"}:
         raise UnsupportedMediaType("send JSON with the header Content-Type: application/json")
+    if request.headers.get("Content-Encoding", "gzip").lower() not in {"gzip", "identity"}:
+        raise UnsupportedMediaType("send the body as it is, or with the Content-Encoding gzip")
     try:
         text = (await request.read()).decode()
         data = json.loads(

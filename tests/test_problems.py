@@ -220,11 +220,13 @@ async def test_method_not_allowed_names_the_methods(client: Client) -> None:
     ("encoding", "body", "status"),
     [
         ("gzip", gzip.compress(b'{"slug": "GZIP"}'), 201),
+        ("identity", b'{"slug": "PLAIN"}', 201),
+        ("lzma", b'{"slug": "LZMA"}', 415),
         ("gzip", b"not gzip", 400),
         ("gzip", gzip.compress(b'{"slug": "GZIP"}')[:-12], 400),
         ("gzip", gzip.compress(b" " * 50_000_000), 413),
     ],
-    ids=["good", "garbage", "cut short", "a bomb"],
+    ids=["good", "plain", "unknown", "garbage", "cut short", "a bomb"],
 )
 async def test_compressed_bodies(client: Client, encoding: str, body: bytes, status: int) -> None:
     """A gzip body is read; a broken or an exploding one is refused."""

@@ -69,6 +69,13 @@ async def test_expiry_bears_its_exact_time(client: Client, conn: Connection) -> 
     assert end == stored.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+async def test_end_to_come_is_no_event(client: Client) -> None:
+    """What has not ended yet has no removal, however far the page reaches."""
+    await create(client, "A")
+    await change(client, add=["A"], ttl=60)
+    assert await history(client, to="2100-01-01T00:00:00Z") == [("A", "add", "added")]
+
+
 async def test_continued_stay_is_no_event(client: Client, conn: Connection) -> None:
     """By hand into an automatic segment and back by the end of it: the user was in throughout."""
     await create(client, "A", 100)
