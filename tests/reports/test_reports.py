@@ -20,16 +20,18 @@ from segsvc.reports.settings import REPORTS
 PATH = "/api/v1/reports"
 PLAIN = {"Accept-Encoding": "identity"}
 
-# Users 1, 2 and 3 were known in 2023. A is manual, B takes everyone in March 2024, C was deleted.
+# Users 1, 2 and 3 were known in 2023. A is manual, B takes everyone in March 2024, C was deleted,
+# D takes everyone from June on.
 PAST = """
     INSERT INTO segment (slug, description, created_at, deleted_at) VALUES
         ('A', '', '2023-01-01', 'infinity'),
         ('B', '', '2024-03-10', 'infinity'),
-        ('C', '', '2023-01-01', '2024-03-20');
+        ('C', '', '2023-01-01', '2024-03-20'),
+        ('D', '', '2024-06-15', 'infinity');
     INSERT INTO users SELECT u, '2023-01-01' FROM generate_series(1, 3) AS u;
-    INSERT INTO users VALUES (4, '2024-04-01');
+    INSERT INTO users VALUES (4, '2024-04-01'), (5, '2024-07-01');
     INSERT INTO rollout (segment_id, percent, valid_from, valid_to)
-        VALUES (2, 100, '2024-03-10', '2024-04-05 12:00');
+        VALUES (2, 100, '2024-03-10', '2024-04-05 12:00'), (4, 100, '2024-06-15', 'infinity');
     INSERT INTO membership (user_id, segment_id, included, valid_from, valid_to, removed) VALUES
         (1, 1, TRUE, '2024-02-01', '2024-02-29 23:59:59.999999', FALSE),
         (1, 1, TRUE, '2024-03-01', '2024-05-01', FALSE),
@@ -38,7 +40,7 @@ PAST = """
         (3, 1, TRUE, '2024-03-01', '2024-06-01', FALSE),
         (2, 2, FALSE, '2024-03-15', 'infinity', FALSE),
         (1, 2, TRUE, '2024-04-01', '2024-04-07', FALSE),
-        (3, 3, TRUE, '2024-03-05', 'infinity', FALSE);
+        (3, 3, TRUE, '2024-02-05', 'infinity', FALSE);
 """
 
 REPORTS_OF_THE_PAST = {
@@ -51,13 +53,13 @@ REPORTS_OF_THE_PAST = {
 1;A;add;2024-02-01T00:00:00.000000Z
 1;A;remove;2024-02-29T23:59:59.999999Z
 2;A;remove;2024-02-29T00:00:00.000000Z
+3;C;add;2024-02-05T00:00:00.000000Z
 """,
     "2024-03": """\
 1;A;add;2024-03-01T00:00:00.000000Z
 1;B;add;2024-03-10T00:00:00.000000Z
 2;B;add;2024-03-10T00:00:00.000000Z
 2;B;remove;2024-03-15T00:00:00.000000Z
-3;C;add;2024-03-05T00:00:00.000000Z
 3;B;add;2024-03-10T00:00:00.000000Z
 3;C;remove;2024-03-20T00:00:00.000000Z
 """,
@@ -71,9 +73,16 @@ REPORTS_OF_THE_PAST = {
 1;A;remove;2024-05-01T00:00:00.000000Z
 """,
     "2024-06": """\
+1;D;add;2024-06-15T00:00:00.000000Z
+2;D;add;2024-06-15T00:00:00.000000Z
 3;A;remove;2024-06-01T00:00:00.000000Z
+3;D;add;2024-06-15T00:00:00.000000Z
+4;D;add;2024-06-15T00:00:00.000000Z
 """,
-    "2024-07": "",
+    "2024-07": """\
+5;D;add;2024-07-01T00:00:00.000000Z
+""",
+    "2024-08": "",
 }
 
 
@@ -108,7 +117,7 @@ async def test_reports_of_the_past(client: Client) -> None:
 async def test_report_of_one_user(client: Client) -> None:
     """The report of a user is what the report of all says of that user."""
     for period, expected in REPORTS_OF_THE_PAST.items():
-        for user_id in (1, 2, 3, 4, 5):
+        for user_id in (1, 2, 3, 4, 5, 6):
             lines = [line for line in expected.splitlines(True) if line[0] == str(user_id)]
             assert await download(client, period, user_id=user_id) == "".join(lines)
 
@@ -307,7 +316,13 @@ async def test_first_report_waits_for_writes_under_way(
         async with conn.transaction():
             await conn.execute("INSERT INTO users VALUES (1, now())")
             end = await store.now(conn)
-            waiting = asyncio.create_task(store.settle(reader, end))
+            monkeypatch.setattr(Month, "end", end)
+
+            async def discard(piece: bytes) -> None:
+                del piece
+
+            report = links.Report(Month(2024, 2), None)
+            waiting = asyncio.create_task(store.copy(reader, report, discard))
             async with report_pool(dsn, 1) as other, other.acquire() as hasty:
                 for elsewhen in (timedelta(hours=-1), timedelta(hours=1)):
                     await store.settle(hasty, end + elsewhen)

@@ -62,6 +62,7 @@ async def test_what_ends_with_the_month_stays(conn: Connection) -> None:
     await conn.execute("DELETE FROM membership WHERE segment_id <> 1 OR user_id <> 3")
     march = datetime(2024, 3, 1, tzinfo=UTC)
     assert (await store.count(conn, march)).periods == 0
+    assert sum([rows async for rows in store.prune(conn, march)]) == 0
 
 
 def test_prune_by_command(dsn: str) -> None:
