@@ -1,7 +1,7 @@
 """The statements about segments. A transaction, where one is needed, is opened here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -71,8 +71,10 @@ async def change(conn: Connection, slug: str, wish: Mapping[str, Any]) -> Counte
             await conn.execute(DESCRIBE, lock["id"], wish["description"])
         if "percent" in wish:
             await conn.execute(SET_PERCENT, lock["id"], lock["locked_at"], wish["percent"])
-    # Counting the members of a large segment is not to be waited for under its lock.
-    return await get(conn, slug)
+    # Counting the members of a large segment is not to be waited for under its lock. What another
+    # request changed since then is not this one's answer.
+    segment = await get(conn, slug)
+    return replace(segment, **wish) if segment else None
 
 
 async def delete(conn: Connection, slug: str) -> bool:
