@@ -1,6 +1,7 @@
 """What a client sent: the body, the query and the path, read and validated."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from operator import itemgetter
@@ -108,7 +109,6 @@ def _refuse(constant: str) -> NoReturn:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice!r} stands twice in one object")
     return result

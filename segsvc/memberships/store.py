@@ -24,20 +24,20 @@ REGISTER_TIMEOUT = 0.5
 log = logging.getLogger(__name__)
 
 
-class UnknownSlugs(Exception):  # noqa: N818 (a condition that the caller asked about)
-    """Some slugs name no live segment; `slugs` are they."""
+class Refused(Exception):  # noqa: N818 (a condition that the caller asked about)
+    """A change cannot be made because of some of its slugs; nothing was changed."""
 
     def __init__(self, slugs: set[str]) -> None:
         super().__init__(", ".join(sorted(slugs)))
         self.slugs = slugs
 
 
-class PastExpiry(Exception):  # noqa: N818 (likewise)
-    """Some memberships would have ended already; `slugs` are theirs."""
+class UnknownSlugs(Refused):
+    """These slugs name no live segment."""
 
-    def __init__(self, slugs: set[str]) -> None:
-        super().__init__(", ".join(sorted(slugs)))
-        self.slugs = slugs
+
+class PastExpiry(Refused):
+    """The memberships of these slugs would have ended already."""
 
 
 @dataclass(frozen=True)

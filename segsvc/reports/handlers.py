@@ -50,9 +50,18 @@ async def download_report(request: web.Request) -> web.StreamResponse:
             report = links.verify(given, await store.now(conn), settings.secret)
         except links.LinkRefused as error:
             raise Forbidden(str(error)) from None
-        response = _response(request, report)
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": "text/csv; charset=utf-8",
+                "Content-Disposition": f'attachment; filename="{report.file_name}"',
+                "Cache-Control": "private, no-store",
+                "Vary": "Accept-Encoding",
+            }
+        )
         if request.method == "HEAD":
             return response
+        if _accepts_gzip(request):
+            response.enable_compression(web.ContentCoding.gzip)
 
         async def send(piece: bytes) -> None:
             async with asyncio.timeout(STALL_TIMEOUT):
@@ -74,18 +83,7 @@ async def download_report(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _response(request: web.Request, report: links.Report) -> web.StreamResponse:
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "text/csv; charset=utf-8",
-            "Content-Disposition": f'attachment; filename="{report.file_name}"',
-            "Cache-Control": "private, no-store",
-            "Vary": "Accept-Encoding",
-        }
-    )
-    if request.method == "HEAD":
-        return response
+def _accepts_gzip(request: web.Request) -> bool:
+    """Return whether gzip is offered, and not with the weight 0, which refuses it (RFC 9110)."""
     offers = request.headers.get("Accept-Encoding", "").lower()
-    if re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", offers):
-        response.enable_compression(web.ContentCoding.gzip)
-    return response
+    return re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", offers) is not None

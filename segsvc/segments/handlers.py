@@ -44,7 +44,7 @@ async def get_segment(request: web.Request) -> web.Response:
     async with connection(request.app[POOL]) as conn:
         segment = await store.get(conn, slug)
     if segment is None:
-        raise SegmentNotFound(f"no live segment has the slug {slug}")
+        raise _not_found(slug)
     return json_response(_document(segment))
 
 
@@ -55,7 +55,7 @@ async def change_segment(request: web.Request) -> web.Response:
     async with connection(request.app[POOL]) as conn:
         segment = await store.change(conn, slug, wish)
     if segment is None:
-        raise SegmentNotFound(f"no live segment has the slug {slug}")
+        raise _not_found(slug)
     return json_response(_document(segment))
 
 
@@ -65,7 +65,7 @@ async def delete_segment(request: web.Request) -> web.Response:
     async with connection(request.app[POOL]) as conn:
         deleted = await store.delete(conn, slug)
     if not deleted:
-        raise SegmentNotFound(f"no live segment has the slug {slug}")
+        raise _not_found(slug)
     return web.Response(status=204)
 
 
@@ -76,6 +76,10 @@ def _slug(request: web.Request) -> str:
     if not SLUG.fullmatch(slug):
         raise SegmentNotFound(f"{slug!r} cannot be the slug of a segment")
     return slug
+
+
+def _not_found(slug: str) -> SegmentNotFound:
+    return SegmentNotFound(f"no live segment has the slug {slug}")
 
 
 def _document(segment: store.Segment) -> dict[str, Any]:

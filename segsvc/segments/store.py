@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import asyncpg
+
 from segsvc.database import Connection
 from segsvc.statements import statement
 
@@ -63,8 +65,7 @@ async def change(conn: Connection, slug: str, wish: Mapping[str, Any]) -> Counte
     A `percent` of None makes the segment manual.
     """
     async with conn.transaction():
-        await conn.execute(LOCK_SLUG, slug)
-        lock = await conn.fetchrow(LOCK, slug)
+        lock = await _lock(conn, slug)
         if lock is None:
             return None
         if "description" in wish:
@@ -80,8 +81,13 @@ async def change(conn: Connection, slug: str, wish: Mapping[str, Any]) -> Counte
 async def delete(conn: Connection, slug: str) -> bool:
     """End the life of a segment; return whether there was one."""
     async with conn.transaction():
-        await conn.execute(LOCK_SLUG, slug)
-        lock = await conn.fetchrow(LOCK, slug)
+        lock = await _lock(conn, slug)
         if lock is not None:
             await conn.execute(DELETE, lock["id"], lock["locked_at"])
         return lock is not None
+
+
+async def _lock(conn: Connection, slug: str) -> asyncpg.Record | None:
+    """Wait for the turn to change the live segment of this slug; return its lock, or None."""
+    await conn.execute(LOCK_SLUG, slug)
+    return await conn.fetchrow(LOCK, slug)
