@@ -13,14 +13,13 @@ from segsvc.middlewares import answer_problems
 from segsvc.reports import handlers as reports
 from segsvc.reports.settings import REPORTS, ReportSettings
 from segsvc.segments import handlers as segments
+from segsvc.sessions import EXPORTS, IMPORTS, Sessions
 
 BASE = "/api/v1"
 
-# Bytes of a JSON body: twice a thousand of the longest slugs, and room to spare.
-MAX_BODY = 256 * 1024
-
-# Reports made at once.
-MAX_REPORTS = 2
+# Reports and lists that are streamed at once, and imports.
+MAX_EXPORTS = 2
+MAX_IMPORTS = 2
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -55,18 +54,19 @@ def create_app(dsn: str, *, secret: str, public_url: str | None = None) -> web.A
 
     @asynccontextmanager
     async def open_pools(app: web.Application) -> AsyncIterator[None]:
-        async with (
-            database.pool(dsn) as pool,
-            database.report_pool(dsn, MAX_REPORTS) as report_pool,
-        ):
+        async with database.pool(dsn) as pool:
             async with database.connection(pool) as conn:
                 await schema.check(conn)
             app[database.POOL] = pool
-            slots = asyncio.Semaphore(MAX_REPORTS)
-            app[REPORTS] = ReportSettings(secret, public_url, report_pool, slots)
             yield
 
-    app = web.Application(middlewares=[answer_problems], client_max_size=MAX_BODY)
+    app = web.Application(
+        middlewares=[answer_problems],
+        handler_args={"auto_decompress": False},  # see segsvc.bodies
+    )
+    app[EXPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_EXPORTS))
+    app[IMPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_IMPORTS))
+    app[REPORTS] = ReportSettings(secret, public_url)
     app.cleanup_ctx.append(open_pools)
     app.add_routes(ROUTES)
     return app

@@ -16,7 +16,7 @@ from aiohttp import web
 from segsvc import __version__, schema
 from segsvc.app import create_app
 from segsvc.config import Settings, SettingsError
-from segsvc.database import Connection, Unavailable, connection, report_pool
+from segsvc.database import Connection, Unavailable, session
 from segsvc.reports import store as reports
 from segsvc.reports.links import Report
 from segsvc.reports.months import Month
@@ -183,7 +183,7 @@ def _progress(text: str) -> None:
 async def _connection(dsn: str) -> AsyncIterator[Connection]:
     """Open one connection for a command that takes its time, on a schema that is ours."""
     try:
-        async with report_pool(dsn, 1) as pool, connection(pool) as conn:
+        async with session(dsn) as conn:
             await schema.check(conn)
             yield conn
     except (Unavailable, schema.SchemaMismatch) as error:

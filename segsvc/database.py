@@ -22,8 +22,6 @@ POOL = web.AppKey("pool", Pool)
 ACQUIRE_TIMEOUT = 5
 COMMAND_TIMEOUT = 15
 
-# The most that a report may take, with a client that is slow but steady.
-REPORT_TIMEOUT = "1h"
 
 SESSION = {
     "application_name": "segsvc",
@@ -33,6 +31,15 @@ SESSION = {
     "idle_in_transaction_session_timeout": "10s",
     # Statements here are short; compiling one would take longer than running it.
     "jit": "off",
+}
+
+# For what takes its time: a report or an import, with a client that is slow but steady.
+LONG_SESSION = SESSION | {
+    "statement_timeout": "1h",
+    # A million users are sorted in memory.
+    "work_mem": "64MB",
+    # When the service is killed, the statement that it waited for stops too, and frees its locks.
+    "client_connection_check_interval": "2s",
 }
 
 # Conditions of the server and its surroundings, not of what the client asked: no connection,
@@ -84,17 +91,6 @@ def pool(dsn: str) -> Pool:
     )
 
 
-def report_pool(dsn: str, size: int) -> Pool:
-    """Return the pool for reports, which take their time."""
-    return asyncpg.create_pool(
-        dsn,
-        min_size=0,
-        max_size=size,
-        timeout=ACQUIRE_TIMEOUT,
-        server_settings=SESSION | {"statement_timeout": REPORT_TIMEOUT},
-    )
-
-
 @asynccontextmanager
 async def connection(pool: Pool) -> AsyncIterator[Connection]:
     """Lend a connection from `pool`.
@@ -105,3 +101,19 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
     with _translated():
         async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             yield conn
+
+
+@asynccontextmanager
+async def session(dsn: str) -> AsyncIterator[Connection]:
+    """Open a connection for work that takes its time, and close it after.
+
+    Raises:
+        Unavailable: there is none, or it broke, or the server cannot do its work.
+    """
+    with _translated():
+        conn = await asyncpg.connect(dsn, timeout=ACQUIRE_TIMEOUT, server_settings=LONG_SESSION)
+        try:
+            yield conn
+            await conn.close(timeout=ACQUIRE_TIMEOUT)
+        finally:
+            conn.terminate()

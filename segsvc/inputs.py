@@ -9,10 +9,13 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMessage
 from marshmallow import Schema, ValidationError
 
+from segsvc import bodies
 from segsvc.problems import InvalidRequest, NotJson, UnsupportedMediaType
+
+# Bytes of a JSON body: twice a thousand of the longest slugs, and room to spare.
+MAX_BODY = 256 * 1024
 
 Path = tuple[str | int, ...]
 
@@ -28,6 +31,9 @@ async def read_body(request: web.Request, schema: Schema) -> Any:
 
     Raises:
         UnsupportedMediaType: the body is not declared as JSON in UTF-8, plain or gzip.
+        BrokenBody: the body does not arrive whole.
+        TooLarge: it has more than 256 KiB.
+        TooSlow: it stalls on its way.
         NotJson: the body is not JSON.
         InvalidRequest: it is JSON, but not what `schema` describes.
     """
@@ -35,15 +41,11 @@ async def read_body(request: web.Request, schema: Schema) -> Any:
     charset = (request.charset or "utf-8").lower()
     if request.content_type != "application/json" or charset not in {"utf-8", "utf8"}:
         raise UnsupportedMediaType("send JSON with the header Content-Type: application/json")
-    if request.headers.get("Content-Encoding", "gzip").lower() not in {"gzip", "identity"}:
-        raise UnsupportedMediaType("send the body as it is, or with the Content-Encoding gzip")
+    body = await bodies.read(request, MAX_BODY)
     try:
-        text = (await request.read()).decode()
         data = json.loads(
-            text, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object
+            body.decode(), parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object
         )
-    except (web.RequestPayloadError, BadHttpMessage, ConnectionError):
-        raise NotJson("the body does not arrive whole in its Content-Encoding") from None
     except (ValueError, RecursionError, ArithmeticError) as error:
         raise NotJson(f"the body is not JSON: {error}") from None
     return _load(schema, data)

@@ -43,6 +43,4 @@ def _problem_of(request: web.Request, error: web.HTTPException) -> problems.Prob
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
         return problems.MethodNotAllowed(f"use {allowed}", headers={"Allow": allowed})
-    if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return problems.TooLarge(f"the limit is {request.app._client_max_size} bytes")  # noqa: SLF001
     raise error

@@ -47,6 +47,12 @@ class NotJson(Problem):
     status, slug, title = 400, "not-json", "The body is not JSON"
 
 
+class BrokenBody(Problem):
+    """The body ends before its end, or is not in its Content-Encoding."""
+
+    status, slug, title = 400, "broken-body", "The body does not arrive whole"
+
+
 class Forbidden(Problem):
     """The link to a report is altered, expired or not signed."""
 
@@ -69,6 +75,12 @@ class MethodNotAllowed(Problem):
     """The path has other methods."""
 
     status, slug, title = 405, "method-not-allowed", "This address does not take this method"
+
+
+class TooSlow(Problem):
+    """The client stalls in the middle of its body."""
+
+    status, slug, title = 408, "too-slow", "The body takes too long to arrive"
 
 
 class SlugTaken(Problem):

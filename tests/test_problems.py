@@ -1,14 +1,15 @@
 """The error contract: every status, type and pointer that a client can meet, in one place."""
 
+import asyncio
 import gzip
 from typing import Any
 
 import pytest
 from conftest import Client, database_name
 
-from segsvc import problems
-from segsvc.app import MAX_BODY
+from segsvc import bodies, problems
 from segsvc.database import Connection
+from segsvc.inputs import MAX_BODY
 
 SEGMENTS = "/api/v1/segments"
 TAKEN = f"{SEGMENTS}/TAKEN"
@@ -202,11 +203,17 @@ async def test_contract(client: Client) -> None:
 
 
 def test_contract_is_whole() -> None:
-    """Each problem of a client's making stands in the contract."""
+    """Each problem of a client's making stands in the contract, or has a test of its own below."""
     reached = {(row[4], row[5]) for row in CONTRACT.values()}
-    ours = {problems.InternalError, problems.DatabaseUnavailable, problems.Busy}
+    elsewhere = {
+        problems.BrokenBody,
+        problems.TooSlow,
+        problems.InternalError,
+        problems.DatabaseUnavailable,
+        problems.Busy,
+    }
     assert reached == {
-        (p.status, p.slug) for p in problems.Problem.__subclasses__() if p not in ours
+        (p.status, p.slug) for p in problems.Problem.__subclasses__() if p not in elsewhere
     }
 
 
@@ -217,22 +224,42 @@ async def test_method_not_allowed_names_the_methods(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "body", "status"),
+    ("encoding", "body", "status", "kind"),
     [
-        ("gzip", gzip.compress(b'{"slug": "GZIP"}'), 201),
-        ("identity", b'{"slug": "PLAIN"}', 201),
-        ("lzma", b'{"slug": "LZMA"}', 415),
-        ("gzip", b"not gzip", 400),
-        ("gzip", gzip.compress(b'{"slug": "GZIP"}')[:-12], 400),
-        ("gzip", gzip.compress(b" " * 50_000_000), 413),
+        ("gzip", gzip.compress(b'{"slug": "GZIP"}'), 201, None),
+        ("gzip", gzip.compress(b'{"slug":') + gzip.compress(b'"GZIP"}'), 201, None),
+        ("gzip", gzip.compress(b'{"slug": "GZIP"' + b" " * 200_000 + b"}"), 201, None),
+        ("identity", b'{"slug": "PLAIN"}', 201, None),
+        ("lzma", b'{"slug": "LZMA"}', 415, "unsupported-media-type"),
+        ("gzip", b"not gzip", 400, "broken-body"),
+        ("gzip", gzip.compress(b'{"slug": "GZIP"}')[:-1], 400, "broken-body"),
+        ("gzip", gzip.compress(b'{"slug": "GZIP"}') + b"x", 400, "broken-body"),
+        ("gzip", b"", 400, "broken-body"),
+        ("gzip", gzip.compress(b" " * 50_000_000), 413, "too-large"),
     ],
-    ids=["good", "plain", "unknown", "garbage", "cut short", "a bomb"],
-)
-async def test_compressed_bodies(client: Client, encoding: str, body: bytes, status: int) -> None:
+    ids=["good", "in parts", "dense", "plain", "unknown", "garbage", "cut short", "more", "empty",
+         "a bomb"],
+)  # fmt: skip
+async def test_compressed_bodies(
+    client: Client, encoding: str, body: bytes, status: int, kind: str | None
+) -> None:
     """A gzip body is read; a broken or an exploding one is refused."""
     headers = {"Content-Type": JSON, "Content-Encoding": encoding}
     response = await client.post(SEGMENTS, data=body, headers=headers)
     assert response.status == status
+    assert kind is None or (await response.json())["type"] == f"urn:segsvc:problem:{kind}"
+
+
+async def test_stalling_client(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that stops in the middle of its body is told so, and waited for no longer."""
+    monkeypatch.setattr(bodies, "STALL_TIMEOUT", 0.1)
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    head = f"POST {SEGMENTS} HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\n"
+    writer.write(f'{head}Content-Length: 100\r\n\r\n{{"slug": '.encode())
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 20)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"urn:segsvc:problem:too-slow" in answer
 
 
 async def test_defects_keep_their_secrets(

@@ -1,13 +1,12 @@
 """The statements about reports."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import Any
 
 from segsvc.database import Connection
 from segsvc.reports.links import Report
 from segsvc.statements import statement
+from segsvc.streams import Sink
 
 COPY_MONTH = statement("reports/copy_month")
 COPY_MONTH_OF_USER = statement("reports/copy_month_of_user")
@@ -17,8 +16,6 @@ IS_SETTLING = statement("reports/is_settling")
 # Seconds.
 SETTLE_TIMEOUT = 30
 POLL_INTERVAL = 0.05
-
-Sink = Callable[[bytes], Coroutine[Any, Any, None]]
 
 
 async def now(conn: Connection) -> datetime:

@@ -11,11 +11,12 @@ from aiohttp.pytest_plugin import AiohttpClient
 from conftest import SECRET, Client
 from yarl import URL
 
-from segsvc.app import MAX_REPORTS, create_app
-from segsvc.database import Connection, report_pool
-from segsvc.reports import handlers, links, store
+from segsvc import streams
+from segsvc.app import MAX_EXPORTS, create_app
+from segsvc.database import Connection, session
+from segsvc.reports import links, store
 from segsvc.reports.months import Month
-from segsvc.reports.settings import REPORTS
+from segsvc.sessions import EXPORTS
 
 PATH = "/api/v1/reports"
 PLAIN = {"Accept-Encoding": "identity"}
@@ -250,7 +251,7 @@ async def test_slots_are_few_and_come_back(client: Client, conn: Connection) -> 
     """Beside reports that nobody takes, reads go on and others are told to wait; then they may."""
     await conn.execute(CROWDED)
     url = URL(await new_link(client, "2024-02")).relative()
-    stalled = [await client.get(url, headers=PLAIN) for _ in range(MAX_REPORTS)]
+    stalled = [await client.get(url, headers=PLAIN) for _ in range(MAX_EXPORTS)]
     refused = await client.get(url)
     assert refused.status == 503
     assert int(refused.headers["Retry-After"]) > 0
@@ -259,7 +260,7 @@ async def test_slots_are_few_and_come_back(client: Client, conn: Connection) -> 
     for response in stalled:
         response.close()  # the clients vanish
     assert client.app
-    slots = client.app[REPORTS].slots
+    slots = client.app[EXPORTS].slots
     async with asyncio.timeout(20), slots:
         pass
     response = await client.get(url)
@@ -270,15 +271,15 @@ async def test_stalled_client_is_cut_off(
     client: Client, conn: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that takes nothing for too long loses its connection, and frees the report's."""
-    monkeypatch.setattr(handlers, "STALL_TIMEOUT", 0.2)
+    monkeypatch.setattr(streams, "STALL_TIMEOUT", 0.2)
     await conn.execute(CROWDED)
     url = URL(await new_link(client, "2024-02")).relative()
     response = await client.get(url, headers=PLAIN)
     assert client.app
-    settings = client.app[REPORTS]
+    slots = client.app[EXPORTS].slots
     async with asyncio.timeout(20):
-        while settings.pool.get_size():  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        for _ in range(MAX_EXPORTS):
+            await slots.acquire()
     with pytest.raises(ClientPayloadError):
         await response.text()
 
@@ -312,7 +313,7 @@ async def test_first_report_waits_for_writes_under_way(
     dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Just after a month's end its report waits for writes that may have begun before."""
-    async with report_pool(dsn, 1) as pool, pool.acquire() as reader:
+    async with session(dsn) as reader:
         async with conn.transaction():
             await conn.execute("INSERT INTO users VALUES (1, now())")
             end = await store.now(conn)
@@ -323,7 +324,7 @@ async def test_first_report_waits_for_writes_under_way(
 
             report = links.Report(Month(2024, 2), None)
             waiting = asyncio.create_task(store.copy(reader, report, discard))
-            async with report_pool(dsn, 1) as other, other.acquire() as hasty:
+            async with session(dsn) as hasty:
                 for elsewhen in (timedelta(hours=-1), timedelta(hours=1)):
                     await store.settle(hasty, end + elsewhen)
                 monkeypatch.setattr(store, "SETTLE_TIMEOUT", 0.1)

@@ -1,0 +1,70 @@
+"""CSV on its way from COPY to a client, as fast as the client takes it."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+
+from segsvc.database import Connection
+
+# Seconds in which a client must take what it is sent; one that stalls for longer is cut off.
+STALL_TIMEOUT = 30
+
+Sink = Callable[[bytes], Coroutine[Any, Any, None]]
+
+log = logging.getLogger(__name__)
+
+
+async def stream_csv(
+    request: web.Request,
+    conn: Connection,
+    file_name: str,
+    copy: Callable[[Sink], Awaitable[None]],
+) -> web.StreamResponse:
+    """Answer with what `copy` sends from `conn`, compressed for those who accept it.
+
+    An error before the first piece is raised, and has an answer; a later one breaks the transfer
+    off, so that what arrived cannot pass for the whole.
+    """
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/csv; charset=utf-8",
+            "Content-Disposition": f'attachment; filename="{file_name}"',
+            "Cache-Control": "private, no-store",
+            "Vary": "Accept, Accept-Encoding",
+        }
+    )
+    if request.method == "HEAD":
+        return response
+    if _accepts_gzip(request):
+        response.enable_compression(web.ContentCoding.gzip)
+
+    async def send(piece: bytes) -> None:
+        async with asyncio.timeout(STALL_TIMEOUT):
+            # The status goes out with the first piece: an error before it has an answer.
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(piece)
+
+    try:
+        await copy(send)
+    except BaseException as error:
+        if response.prepared and request.transport is not None:
+            request.transport.abort()
+        with suppress(asyncpg.InterfaceError):  # which it raises if it is closed already
+            conn.terminate()  # or PostgreSQL would go on with what nobody takes
+        if not response.prepared or not isinstance(error, Exception):
+            raise
+        log.warning("%s broke off: %r", request.path, error)
+    return response
+
+
+def _accepts_gzip(request: web.Request) -> bool:
+    """Return whether gzip is offered, and not with the weight 0, which refuses it (RFC 9110)."""
+    offers = request.headers.get("Accept-Encoding", "").lower()
+    return re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", offers) is not None
