@@ -8,6 +8,8 @@ from aiohttp import web
 
 from segsvc import database, schema
 from segsvc.answers import json_response
+from segsvc.members import handlers as members
+from segsvc.members.handlers import IMPORT_LIMIT
 from segsvc.memberships import handlers as memberships
 from segsvc.middlewares import answer_problems
 from segsvc.reports import handlers as reports
@@ -35,6 +37,9 @@ ROUTES = (
     web.get(f"{BASE}/segments/{{slug}}", segments.get_segment),
     web.patch(f"{BASE}/segments/{{slug}}", segments.change_segment),
     web.delete(f"{BASE}/segments/{{slug}}", segments.delete_segment),
+    web.post(f"{BASE}/segments/{{slug}}/members/add", members.add_members),
+    web.post(f"{BASE}/segments/{{slug}}/members/remove", members.remove_members),
+    web.get(f"{BASE}/segments/{{slug}}/members", members.list_members),
     web.post(f"{BASE}/users/{{user_id}}/segments", memberships.change_user),
     web.get(f"{BASE}/users/{{user_id}}/segments", memberships.list_user_segments),
     web.get(f"{BASE}/users/{{user_id}}/memberships", memberships.explain_user),
@@ -45,11 +50,14 @@ ROUTES = (
 )
 
 
-def create_app(dsn: str, *, secret: str, public_url: str | None = None) -> web.Application:
+def create_app(
+    dsn: str, *, secret: str, public_url: str | None = None, import_limit: int | None = None
+) -> web.Application:
     """Return the application that serves the database at `dsn`, a `postgresql://` URL.
 
     It starts only if the schema there is its own. `secret` signs the links to reports, which
-    begin with `public_url` or else with the address that the request was sent to.
+    begin with `public_url` or else with the address that the request was sent to. A file of members
+    holds up to `import_limit` user ids.
     """
 
     @asynccontextmanager
@@ -66,6 +74,8 @@ def create_app(dsn: str, *, secret: str, public_url: str | None = None) -> web.A
     )
     app[EXPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_EXPORTS))
     app[IMPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_IMPORTS))
+    if import_limit is not None:
+        app[IMPORT_LIMIT] = import_limit
     app[REPORTS] = ReportSettings(secret, public_url)
     app.cleanup_ctx.append(open_pools)
     app.add_routes(ROUTES)

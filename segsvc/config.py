@@ -25,8 +25,10 @@ class Settings:
     data_dir: Path
     host: str
     port: int
+    url: str
     secret: str | None
     public_url: str | None
+    import_limit: int | None
 
     @classmethod
     def load(cls, environ: Mapping[str, str], *, serving: bool = False) -> Self:
@@ -81,11 +83,23 @@ class _Environment(Schema):
         validate=validate.Range(1, 65535, error="must be a port, from 1 to 65535"),
         error_messages={"invalid": "must be a port, from 1 to 65535"},
     )
-
+    url = fields.Url(
+        data_key="SEGSVC_URL",
+        load_default="http://127.0.0.1:8080",
+        schemes={"http", "https"},
+        require_tld=False,
+        error_messages={"invalid": "must look like https://segments.example.com"},
+    )
     secret = fields.String(
         data_key="SEGSVC_SECRET",
         load_default=None,
         validate=validate.Length(min=16, error="must have 16 characters at least"),
+    )
+    import_limit = fields.Integer(
+        data_key="SEGSVC_IMPORT_LIMIT",
+        load_default=None,
+        validate=validate.Range(1, error="must be a number of user ids, 1 or more"),
+        error_messages={"invalid": "must be a number of user ids, 1 or more"},
     )
     public_url = fields.Url(
         data_key="SEGSVC_PUBLIC_URL",
@@ -108,5 +122,6 @@ class _Environment(Schema):
     @post_load
     def _freeze(self, data: dict[str, Any], **_: Any) -> Settings:
         data["data_dir"] = Path(data["data_dir"]).expanduser().absolute()
+        data["url"] = data["url"].rstrip("/")
         data["public_url"] = data["public_url"] and data["public_url"].rstrip("/")
         return Settings(**data)

@@ -12,7 +12,8 @@ from aiohttp import web
 from marshmallow import Schema, ValidationError
 
 from segsvc import bodies
-from segsvc.problems import InvalidRequest, NotJson, UnsupportedMediaType
+from segsvc.problems import InvalidRequest, NotJson, SegmentNotFound, UnsupportedMediaType
+from segsvc.values import SLUG
 
 # Bytes of a JSON body: twice a thousand of the longest slugs, and room to spare.
 MAX_BODY = 256 * 1024
@@ -70,6 +71,18 @@ def read_path(request: web.Request, schema: Schema) -> Any:
         InvalidRequest: a part is wrong.
     """
     return _load(schema, dict(request.match_info))
+
+
+def read_slug(request: web.Request) -> str:
+    """Return the slug in the path of `request`.
+
+    Raises:
+        SegmentNotFound: it is none, so no live segment can have it.
+    """
+    slug = request.match_info["slug"]
+    if not SLUG.fullmatch(slug):
+        raise SegmentNotFound(slug)
+    return slug
 
 
 def failures(messages: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from segsvc.values import MAX_USER_ID
+
 Errors = Sequence[Mapping[str, str]]
 
 
@@ -70,6 +72,9 @@ class SegmentNotFound(Problem):
 
     status, slug, title = 404, "segment-not-found", "There is no such live segment"
 
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"no live segment has the slug {slug!r}")
+
 
 class MethodNotAllowed(Problem):
     """The path has other methods."""
@@ -108,6 +113,26 @@ class InvalidRequest(Problem):
 
     def __init__(self, errors: Errors) -> None:
         super().__init__("see errors for each place at fault; nothing was changed", errors)
+
+
+class InvalidLines(Problem):
+    """A file holds lines that are no user ids. The pointers are those of RFC 7111."""
+
+    status, slug, title = 422, "invalid-lines", "Some lines of the file are no user ids"
+
+    def __init__(self, lines: Mapping[int, str], *, more: bool) -> None:
+        last = f"; the file was not read beyond line {max(lines)}" if more else ""
+        super().__init__(
+            f"see errors for each of these lines; nothing was changed{last}",
+            [
+                {
+                    "pointer": f"#row={number}",
+                    "detail": f"line {number} must be an integer from 1 to {MAX_USER_ID}"
+                    f" and nothing else: {text!r}",
+                }
+                for number, text in lines.items()
+            ],
+        )
 
 
 class UnknownSegments(Problem):

@@ -41,7 +41,7 @@ async def stream_csv(
     )
     if request.method == "HEAD":
         return response
-    if _accepts_gzip(request):
+    if offers(request, "Accept-Encoding", "gzip"):
         response.enable_compression(web.ContentCoding.gzip)
 
     async def send(piece: bytes) -> None:
@@ -64,7 +64,10 @@ async def stream_csv(
     return response
 
 
-def _accepts_gzip(request: web.Request) -> bool:
-    """Return whether gzip is offered, and not with the weight 0, which refuses it (RFC 9110)."""
-    offers = request.headers.get("Accept-Encoding", "").lower()
-    return re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", offers) is not None
+def offers(request: web.Request, header: str, value: str) -> bool:
+    """Return whether a header names `value`, and not with the weight 0, which refuses it.
+
+    The headers are those of content negotiation (RFC 9110, section 12.5).
+    """
+    named = rf"(^|[\s,]){re.escape(value)}(?!\s*;\s*q=0(\.0*)?\s*(,|$))\s*(,|;|$)"
+    return re.search(named, request.headers.get(header, "").lower()) is not None

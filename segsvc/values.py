@@ -52,7 +52,12 @@ def user_id(value: Any) -> int:
 
 def decimal_user_id(value: str) -> int:
     """A user id in a path: decimal digits, no sign, no leading zeros."""
-    return user_id(int(value) if _DECIMAL.fullmatch(value) else None)
+    return user_id(decimal(value))
+
+
+def decimal(value: str) -> int | None:
+    """The number that decimal digits stand for, without sign and leading zeros; else None."""
+    return int(value) if _DECIMAL.fullmatch(value) else None
 
 
 def page_size(value: str) -> int:

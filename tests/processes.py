@@ -24,11 +24,12 @@ def environment(**settings: str) -> dict[str, str]:
     return kept | {f"SEGSVC_{name.upper()}": value for name, value in settings.items()}
 
 
-def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     return subprocess.run(
         [SEGSVC, *arguments],
         env=environment(**settings),
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=PATIENCE,

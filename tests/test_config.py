@@ -15,8 +15,10 @@ def test_defaults() -> None:
         data_dir=Path.cwd() / ".data",
         host="127.0.0.1",
         port=8080,
+        url="http://127.0.0.1:8080",
         secret=None,
         public_url=None,
+        import_limit=None,
     )
 
 
@@ -28,12 +30,16 @@ def test_values() -> None:
             "SEGSVC_DATA_DIR": "/var/lib/segsvc",
             "SEGSVC_HOST": "0.0.0.0",  # noqa: S104 (a value like any other here)
             "SEGSVC_PORT": "80",
+            "SEGSVC_IMPORT_LIMIT": "1000000",
+            "SEGSVC_URL": "http://segments:80/",
             "SEGSVC_PUBLIC_URL": "https://segments.example.com/in/here/",
             "SEGSVC_SECRET": "a long enough secret",
         }
     )
     assert settings.database_url == "postgresql://u:p@db:5432/segsvc"
     assert (settings.data_dir, settings.port) == (Path("/var/lib/segsvc"), 80)
+    assert settings.url == "http://segments:80"
+    assert settings.import_limit == 1_000_000
     assert settings.public_url == "https://segments.example.com/in/here"
 
 
@@ -54,6 +60,7 @@ def test_all_mistakes_at_once() -> None:
             {
                 "SEGSVC_DATABASE_URL": "mysql://root:hunter2@db/segsvc",
                 "SEGSVC_PORT": "65536",
+                "SEGSVC_IMPORT_LIMIT": "0",
                 "SEGSVC_DATA_DIR": "/a b",
                 "SEGSVC_DATABSE_URL": "x",
                 "SEGSVC_PUBLIC_URL": "segments.example.com",
@@ -64,6 +71,7 @@ def test_all_mistakes_at_once() -> None:
         "SEGSVC_DATABASE_URL",
         "SEGSVC_DATABSE_URL",
         "SEGSVC_DATA_DIR",
+        "SEGSVC_IMPORT_LIMIT",
         "SEGSVC_PORT",
         "SEGSVC_PUBLIC_URL",
     ]

@@ -153,6 +153,11 @@ CONTRACT: dict[str, tuple[str, str, str | None, Any, int, str, list[str]]] = {
                       "%20", "%D9%A1", "9" * 10_0, "%00")
         for method, body in (("GET", None), ("POST", {"add": ["TAKEN"]}))
     },
+    # 422: a file
+    "no user ids": (
+        "POST", f"{TAKEN}/members/add", "text/csv", b"1\nx\n2\n-1\n",
+        422, "invalid-lines", ["#row=2", "#row=4"],
+    ),
     "limit 0": ("GET", f"{SEGMENTS}?limit=0", None, None, 422, "invalid-request", ["#/limit"]),
     "limit 1001": ("GET", f"{SEGMENTS}?limit=1001", None, None, 422, "invalid-request",
                    ["#/limit"]),

@@ -7,11 +7,10 @@ from aiohttp import web
 
 from segsvc.answers import json_response, rfc3339
 from segsvc.database import POOL, connection
-from segsvc.inputs import NO_PARAMETERS, read_body, read_query
+from segsvc.inputs import NO_PARAMETERS, read_body, read_query, read_slug
 from segsvc.problems import SegmentNotFound, SlugTaken
 from segsvc.segments import store
 from segsvc.segments.schemas import NEW_SEGMENT, SEGMENT_CHANGE, SEGMENT_PAGE
-from segsvc.values import SLUG
 
 
 async def create_segment(request: web.Request) -> web.Response:
@@ -44,7 +43,7 @@ async def get_segment(request: web.Request) -> web.Response:
     async with connection(request.app[POOL]) as conn:
         segment = await store.get(conn, slug)
     if segment is None:
-        raise _not_found(slug)
+        raise SegmentNotFound(slug)
     return json_response(_document(segment))
 
 
@@ -55,7 +54,7 @@ async def change_segment(request: web.Request) -> web.Response:
     async with connection(request.app[POOL]) as conn:
         segment = await store.change(conn, slug, wish)
     if segment is None:
-        raise _not_found(slug)
+        raise SegmentNotFound(slug)
     return json_response(_document(segment))
 
 
@@ -65,21 +64,13 @@ async def delete_segment(request: web.Request) -> web.Response:
     async with connection(request.app[POOL]) as conn:
         deleted = await store.delete(conn, slug)
     if not deleted:
-        raise _not_found(slug)
+        raise SegmentNotFound(slug)
     return web.Response(status=204)
 
 
 def _slug(request: web.Request) -> str:
-    """Return the slug in the path, which cannot be live unless it could be created."""
     read_query(request, NO_PARAMETERS)
-    slug = request.match_info["slug"]
-    if not SLUG.fullmatch(slug):
-        raise SegmentNotFound(f"{slug!r} cannot be the slug of a segment")
-    return slug
-
-
-def _not_found(slug: str) -> SegmentNotFound:
-    return SegmentNotFound(f"no live segment has the slug {slug}")
+    return read_slug(request)
 
 
 def _document(segment: store.Segment) -> dict[str, Any]:

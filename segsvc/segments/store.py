@@ -11,6 +11,7 @@ import asyncpg
 from segsvc.database import Connection
 from segsvc.statements import statement
 
+FIND = statement("segments/find")
 LOCK_SLUG = statement("segments/lock_slug")
 LOCK = statement("segments/lock")
 CREATE = statement("segments/create")
@@ -57,6 +58,12 @@ async def get(conn: Connection, slug: str) -> CountedSegment | None:
     """Return the live segment of this slug, or None."""
     row = await conn.fetchrow(GET, slug)
     return CountedSegment(**row) if row else None
+
+
+async def find(conn: Connection, slug: str) -> int | None:
+    """Return the id of the live segment of this slug, or None."""
+    segment_id: int | None = await conn.fetchval(FIND, slug)
+    return segment_id
 
 
 async def change(conn: Connection, slug: str, wish: Mapping[str, Any]) -> CountedSegment | None:

@@ -1,6 +1,7 @@
 """Whatever happens in whatever order, the service answers what the rule of the design says."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import inf
@@ -20,7 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from model import TICK, Model
+from model import TICK, Model, Segment
 
 from segsvc.app import create_app
 from segsvc.memberships import store
@@ -130,6 +131,58 @@ class Service(RuleBasedStateMachine):
         assert answer["added"] == sorted(added)
         assert answer["removed"] == sorted(removed)
         assert answer["segments"] == self.model.slugs(user_id, self.model.now)
+
+    @rule(slug=SLUGS, user_ids=st.lists(USERS, max_size=3), hours=LIVES)
+    def add_members(self, slug: str, user_ids: list[int], hours: float) -> None:
+        """A file of users is added, some of them twice."""
+        query = "" if hours == inf else f"?ttl={int(hours * 3600)}"
+        self._import(slug, f"add{query}", user_ids, lambda user, s: self.model.add(user, s, hours))
+
+    @rule(slug=SLUGS, user_ids=st.lists(USERS, max_size=3))
+    def remove_members(self, slug: str, user_ids: list[int]) -> None:
+        """A file of users is removed, some of them twice."""
+        self._import(slug, "remove", user_ids, self.model.remove)
+
+    def _import(
+        self, slug: str, way: str, user_ids: list[int], change: Callable[[int, Segment], bool]
+    ) -> None:
+        segment = self.model.live(slug)
+        path = f"/api/v1/segments/{slug}/members/{way}"
+
+        async def post() -> Any:
+            body = "".join(f"{user_id}\n" for user_id in user_ids)
+            headers = {"Content-Type": "text/csv"}
+            response = await self.client.post(path, data=body, headers=headers)
+            assert response.status == (200 if segment else 404), await response.text()
+            return await response.json()
+
+        answer = self.runner.run(post())
+        if segment:
+            for user_id in set(user_ids):
+                self.model.know(user_id)
+            changed = sum(change(user_id, segment) for user_id in set(user_ids))
+            assert answer == {
+                "received": len(user_ids),
+                "changed": changed,
+                "unchanged": len(user_ids) - changed,
+            }
+
+    @rule(slug=SLUGS)
+    def list_members(self, slug: str) -> None:
+        """The members of a segment are those who are in, with the reasons that each has."""
+        segment = self.model.live(slug)
+        path = f"/segments/{slug}/members"
+        answer = self.call("GET", path, None, 200 if segment else 404)
+        if not segment:
+            return
+        now = self.model.tick()
+        inside = [u for u in EVERYONE if self.model.is_in(u, segment, now)]
+        assert [member["user_id"] for member in answer["members"]] == inside
+        for member in answer["members"]:
+            path = f"/users/{member['user_id']}/memberships"
+            reasons = self.call("GET", path, None, 200)["memberships"]
+            (reason,) = [each for each in reasons if each["slug"] == slug]
+            assert all(reason[key] == member[key] for key in ("source", "since", "expires_at"))
 
     @rule(user_id=USERS)
     def read(self, user_id: int) -> None:

@@ -1,0 +1,84 @@
+"""A million users put into a segment, and listed."""
+
+import json
+import subprocess
+import tempfile
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from machine import ROUNDS, Row, curl, database, peak_memory, psql, seconds, service
+
+from segsvc.members.store import LIST
+
+MILLION = 1_000_000
+
+LOAD = """
+    INSERT INTO segment (slug, description, created_at) VALUES ('A', '', '2024-01-01');
+    CREATE TABLE bare (LIKE membership INCLUDING ALL);
+"""
+
+
+async def measure(server: str) -> list[Row]:
+    """Import into an empty segment each time, then list the last import, over and over."""
+    dsn = await database(server, "members", LOAD)
+    with tempfile.TemporaryDirectory() as folder, service(dsn) as (url, status):
+        before = peak_memory(status)
+        rows = []
+        for order, factor in (("in no order", 7_368_787), ("in their order", 1)):
+            ids, whole = files(Path(folder), factor)
+            ours, bare = [], []
+            for _ in range(ROUNDS):
+                psql(dsn, "TRUNCATE bare, membership, users", "CHECKPOINT")
+                copy = f"\\copy bare FROM '{whole}' (FORMAT csv)"
+                bare.append(seconds(partial(psql, dsn, copy)))
+                ours.append(seconds(partial(add, url, ids)))
+            rows += [
+                (f"a million ids {order} added, seconds", f"{median(ours):.1f}", ""),
+                ("the same, to COPY of the rows", f"{median(bare) / median(ours):.2f}", "0.4"),
+            ]
+        after = peak_memory(status)
+        again = [seconds(lambda: add(url, ids)) for _ in range(ROUNDS)]
+        psql(dsn, "VACUUM ANALYZE")
+        return [
+            *rows,
+            ("the same again, all unchanged, seconds", f"{median(again):.1f}", ""),
+            ("peak memory before and after, MB", f"{before:.0f}, {after:.0f}", "+ under 50"),
+            *listing(dsn, url),
+        ]
+
+
+def files(folder: Path, factor: int) -> tuple[Path, Path]:
+    """Write a million ids, each once, and the rows that they become."""
+    ids, whole = folder / "ids.csv", folder / "rows.csv"
+    user_ids = [1 + n * factor % 10_000_019 for n in range(MILLION)]
+    ids.write_text("".join(f"{user_id}\n" for user_id in user_ids))
+    rest = "1,true,2024-01-01,infinity,false"
+    whole.write_text("".join(f"{user_id},{rest}\n" for user_id in user_ids))
+    return ids, whole
+
+
+def add(url: str, ids: Path) -> None:
+    """Import, and see that all was received."""
+    command = ["curl", "-sf", "-H", "Content-Type: text/csv", "--data-binary", f"@{ids}"]
+    done = subprocess.run(
+        [*command, f"{url}/api/v1/segments/A/members/add"], check=True, capture_output=True
+    )
+    assert json.loads(done.stdout)["received"] == MILLION
+
+
+def listing(dsn: str, url: str) -> list[Row]:
+    """A million members as CSV through HTTP, against psql with the same statement."""
+    query = LIST.replace("$1", "1").replace("$2", "0").replace("$3", "NULL")
+    copy = f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER)"
+    address = f"{url}/api/v1/segments/A/members"
+    ours, bare, count = [], [], []
+    for _ in range(ROUNDS):
+        bare.append(seconds(lambda: psql(dsn, copy)))
+        ours.append(seconds(lambda: curl("-H", "Accept: text/csv", address)))
+        count.append(seconds(lambda: curl(f"{url}/api/v1/segments/A")))
+    return [
+        ("a million members listed as CSV, seconds", f"{median(ours):.1f}", ""),
+        ("the same, to psql's COPY", f"{median(bare) / median(ours):.2f}", "0.8"),
+        ("a segment of a million described, ms", f"{median(count) * 1000:.0f}", ""),
+    ]

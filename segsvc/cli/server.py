@@ -1,0 +1,109 @@
+"""`serve` and `migrate`, and how a command finds its settings and its database."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import click
+from aiohttp import web
+
+from segsvc import __version__, schema
+from segsvc.app import create_app
+from segsvc.config import Settings, SettingsError
+from segsvc.database import Unavailable
+
+# Seconds for the requests under way when a signal comes; container engines kill after ten.
+SHUTDOWN_TIMEOUT = 8
+
+
+@click.command()
+def serve() -> None:
+    """Serve HTTP until SIGINT or SIGTERM.
+
+    The schema must be this version's own; the embedded PostgreSQL is migrated at start.
+    """
+    settings = read_settings(serving=True)
+    with open_database(settings, exclusive=True) as (dsn, where):
+        if settings.database_url is None:
+            _migrate(dsn, break_lock=True)  # nobody else can be migrating: the server is ours
+        secret = settings.secret or _embedded().secret(settings.data_dir)
+        ready = f"segsvc {__version__} at http://{settings.host}:{settings.port}, {where}"
+        try:
+            web.run_app(
+                create_app(
+                    dsn,
+                    secret=secret,
+                    public_url=settings.public_url,
+                    import_limit=settings.import_limit,
+                ),
+                host=settings.host,
+                port=settings.port,
+                access_log=None,
+                shutdown_timeout=SHUTDOWN_TIMEOUT,
+                print=lambda *_: click.echo(f"{ready} (stop with Ctrl-C)"),
+            )
+        except schema.SchemaMismatch as error:
+            raise click.ClickException(str(error)) from error
+        except Unavailable as error:
+            raise click.ClickException(f"cannot use the database: {error}") from error
+        except OSError as error:
+            raise click.ClickException(
+                f"cannot listen at {settings.host}:{settings.port}: {error.strerror};"
+                " set SEGSVC_HOST and SEGSVC_PORT"
+            ) from error
+
+
+@click.command()
+@click.option(
+    "--break-lock", is_flag=True, help="Remove the lock that an interrupted migration left."
+)
+def migrate(*, break_lock: bool) -> None:
+    """Bring the schema of the database to this version."""
+    settings = read_settings()
+    with open_database(settings, exclusive=False) as (dsn, where):
+        applied = _migrate(dsn, break_lock=break_lock)
+        click.echo(f"applied {', '.join(applied) or 'nothing: the schema is up to date'}, {where}")
+
+
+def read_settings(*, serving: bool = False) -> Settings:
+    """Return the settings, or say what is wrong with them."""
+    try:
+        return Settings.load(os.environ, serving=serving)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def open_database(settings: Settings, *, exclusive: bool) -> Iterator[tuple[str, str]]:
+    """Yield the URL of the database, and words that say which it is."""
+    if settings.database_url is not None:
+        yield settings.database_url, "on the database of SEGSVC_DATABASE_URL"
+        return
+    embedded = _embedded()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # leave the context, and so stop the server
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    try:
+        with embedded.running(settings.data_dir, exclusive=exclusive) as dsn:
+            yield dsn, f"on the embedded PostgreSQL in {settings.data_dir}"
+    except embedded.EmbeddedError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _embedded() -> ModuleType:
+    try:
+        from segsvc import embedded  # noqa: PLC0415 (an extra, which the image does without)
+    except ImportError as error:
+        raise click.ClickException(
+            "set SEGSVC_DATABASE_URL, or install segsvc[embedded] for a PostgreSQL of its own"
+        ) from error
+    return embedded
+
+
+def _migrate(dsn: str, *, break_lock: bool) -> list[str]:
+    try:
+        return schema.migrate(dsn, break_lock=break_lock)
+    except schema.MigrationError as error:
+        raise click.ClickException(str(error)) from error

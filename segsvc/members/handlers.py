@@ -1,0 +1,106 @@
+"""`/segments/{slug}/members`: whole audiences, in from a file, out in pages or as CSV."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from aiohttp import web
+
+from segsvc import bodies
+from segsvc.answers import json_response
+from segsvc.database import POOL, Connection, connection
+from segsvc.inputs import NO_PARAMETERS, pointer, read_query, read_slug
+from segsvc.members import store
+from segsvc.members.ids import BadLines, TooManyLines, UserIds
+from segsvc.members.schemas import MEMBER_PAGE, UNTIL
+from segsvc.problems import (
+    InvalidLines,
+    InvalidRequest,
+    SegmentNotFound,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from segsvc.segments import store as segments
+from segsvc.sessions import EXPORTS, IMPORTS
+from segsvc.streams import offers, stream_csv
+
+# The most user ids that a file may hold; not in the application if there is no limit.
+IMPORT_LIMIT = web.AppKey("import_limit", int)
+
+
+async def add_members(request: web.Request) -> web.Response:
+    """`POST /segments/{slug}/members/add`."""
+    slug, expiry = read_slug(request), read_query(request, UNTIL)
+    async with request.app[IMPORTS].open() as conn:
+        user_ids = await _file(request, conn, slug)
+        with _refusals(slug):
+            imported = await store.add(conn, slug, user_ids, expiry)
+    return json_response(asdict(imported))
+
+
+async def remove_members(request: web.Request) -> web.Response:
+    """`POST /segments/{slug}/members/remove`."""
+    slug, _ = read_slug(request), read_query(request, NO_PARAMETERS)
+    async with request.app[IMPORTS].open() as conn:
+        user_ids = await _file(request, conn, slug)
+        with _refusals(slug):
+            imported = await store.remove(conn, slug, user_ids)
+    return json_response(asdict(imported))
+
+
+async def list_members(request: web.Request) -> web.StreamResponse:
+    """`GET /segments/{slug}/members`: a page as JSON, or all of them as CSV."""
+    slug = read_slug(request)
+    if offers(request, "Accept", "text/csv"):
+        read_query(request, NO_PARAMETERS)
+        async with request.app[EXPORTS].open() as conn:
+            segment_id = await _find(conn, slug)
+            return await stream_csv(
+                request, conn, f"{slug}.csv", lambda sink: store.copy(conn, segment_id, sink)
+            )
+    page = read_query(request, MEMBER_PAGE)
+    limit = page["limit"]
+    async with connection(request.app[POOL]) as conn:
+        members = await store.list_page(conn, await _find(conn, slug), page["after"], limit + 1)
+    following = members[limit - 1].user_id if len(members) > limit else None
+    return json_response(
+        {"members": [asdict(member) for member in members[:limit]], "next": following},
+        headers={"Vary": "Accept"},
+    )
+
+
+async def _find(conn: Connection, slug: str) -> int:
+    segment_id = await segments.find(conn, slug)
+    if segment_id is None:
+        raise SegmentNotFound(slug)
+    return segment_id
+
+
+async def _file(request: web.Request, conn: Connection, slug: str) -> UserIds:
+    """Return the user ids that the body of `request` holds, refused before it is sent if need be.
+
+    Raises:
+        UnsupportedMediaType: the body is not declared as CSV in UTF-8.
+        SegmentNotFound: the slug is not live.
+    """
+    charset = (request.charset or "utf-8").lower()
+    if request.content_type != "text/csv" or charset not in {"utf-8", "utf8", "us-ascii"}:
+        raise UnsupportedMediaType("send user ids, one a line, with Content-Type: text/csv")
+    await _find(conn, slug)
+    return UserIds(bodies.pieces(request), request.app.get(IMPORT_LIMIT))
+
+
+@contextmanager
+def _refusals(slug: str) -> Iterator[None]:
+    """Turn what the store refuses into problems."""
+    try:
+        yield
+    except BadLines as error:
+        raise InvalidLines(error.lines, more=error.more) from None
+    except TooManyLines as error:
+        raise TooLarge(f"the operator's limit is {error.limit} user ids in one file") from None
+    except store.SegmentGone:
+        raise SegmentNotFound(slug) from None
+    except store.PastExpiry:
+        detail = "is not in the future"
+        raise InvalidRequest([{"pointer": pointer("expires_at"), "detail": detail}]) from None

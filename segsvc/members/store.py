@@ -1,0 +1,97 @@
+"""The statements about all members of a segment. They run on a connection of their own."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from segsvc.database import Connection
+from segsvc.members.ids import UserIds
+from segsvc.memberships.schemas import Expiry
+from segsvc.statements import statement
+from segsvc.streams import Sink
+
+STAGE = statement("members/stage")
+ANALYZE_STAGED = statement("members/analyze_staged")
+LOCK_SEGMENT = statement("members/lock_segment")
+LOCK_USERS = statement("members/lock_users")
+CHANGE = statement("members/change")
+LIST = statement("members/list")
+
+
+class SegmentGone(Exception):  # noqa: N818 (a condition that the caller asked about)
+    """The segment is no longer live; nothing was changed."""
+
+
+class PastExpiry(Exception):  # noqa: N818
+    """The memberships would have ended already; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """How many ids a file held, for how many users it changed something, and the difference."""
+
+    received: int
+    changed: int
+    unchanged: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """A user who is in a segment; `source` is "manual" or "rollout", the times are RFC 3339."""
+
+    user_id: int
+    source: str
+    since: str
+    expires_at: str | None
+
+
+async def add(conn: Connection, slug: str, user_ids: UserIds, expiry: Expiry = None) -> Imported:
+    """Put users into a segment, all or nothing.
+
+    Raises:
+        SegmentGone: the slug is not live.
+        PastExpiry: `expiry` is not in the future.
+        BadLines, TooManyLines: what `user_ids` found.
+    """
+    return await _change(conn, slug, user_ids, included=True, expiry=expiry)
+
+
+async def remove(conn: Connection, slug: str, user_ids: UserIds) -> Imported:
+    """Take users out of a segment, all or nothing.
+
+    Raises:
+        SegmentGone: the slug is not live.
+        BadLines, TooManyLines: what `user_ids` found.
+    """
+    return await _change(conn, slug, user_ids, included=False, expiry=None)
+
+
+async def _change(
+    conn: Connection, slug: str, user_ids: UserIds, *, included: bool, expiry: Expiry
+) -> Imported:
+    """Receive the file first, which may take its time, and lock only then.
+
+    The change is one transaction: whoever is killed when, all of it is there or nothing.
+    """
+    await conn.execute(STAGE)
+    await conn.copy_to_table("staged", source=user_ids, format="text")
+    await conn.execute(ANALYZE_STAGED)
+    async with conn.transaction():
+        segment_id = await conn.fetchval(LOCK_SEGMENT, slug)
+        if segment_id is None:
+            raise SegmentGone
+        now: datetime = await conn.fetchval(LOCK_USERS)
+        until = now + expiry if isinstance(expiry, timedelta) else expiry
+        if until is not None and until <= now:
+            raise PastExpiry
+        changed = await conn.fetchval(CHANGE, segment_id, now, included, until)
+    return Imported(user_ids.received, changed, user_ids.received - changed)
+
+
+async def list_page(conn: Connection, segment_id: int, after: int, limit: int) -> list[Member]:
+    """Return up to `limit` members of a segment whose ids are above `after`, in that order."""
+    return [Member(**row) for row in await conn.fetch(LIST, segment_id, after, limit)]
+
+
+async def copy(conn: Connection, segment_id: int, sink: Sink) -> None:
+    """Send all members of a segment to `sink` as CSV with a header."""
+    await conn.copy_from_query(LIST, segment_id, 0, None, output=sink, format="csv", header=True)

@@ -1,0 +1,18 @@
+-- sql/members/lock_segment.sql
+-- Locks a live segment for a change of many of its members.
+--
+-- $1 slug text
+--
+-- Returns: one row: id bigint; or none
+-- Locks:   the slug, shared (see segments/lock_slug), then the segment FOR KEY SHARE
+-- Index:   segment_deleted_at_slug_key
+
+WITH turn AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock_shared(hashtextextended($1::text, 0) & 255)
+)
+
+SELECT s.id
+FROM (SELECT count(*) AS turns FROM turn) AS done
+CROSS JOIN segment AS s
+WHERE s.slug = $1::text AND s.deleted_at = 'infinity'
+FOR KEY SHARE OF s

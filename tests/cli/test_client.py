@@ -1,0 +1,164 @@
+"""The commands that speak to a running service over HTTP."""
+
+import gzip
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from processes import PATIENCE, SEGSVC, environment, free_port, run, serving
+
+from segsvc.database import Connection
+
+
+@pytest.fixture
+def url(dsn: str) -> Iterator[str]:
+    with serving(database_url=dsn) as (url, _):
+        yield url
+
+
+def done(url: str, *arguments: str, stdin: str = "") -> list[str]:
+    """Run a command that succeeds and return what it printed, in lines."""
+    process = run(*arguments, stdin=stdin, url=url)
+    assert (process.returncode, process.stderr) == (0, "")
+    return process.stdout.splitlines()
+
+
+def refused(url: str, *arguments: str, status: int = 1, stdin: str = "") -> str:
+    """Run a command that fails and return what it said."""
+    process = run(*arguments, stdin=stdin, url=url)
+    assert (process.returncode, process.stdout) == (status, "")
+    assert "Traceback" not in process.stderr
+    return process.stderr
+
+
+def test_segments(url: str) -> None:
+    """Segments are created, listed, given a percentage and deleted."""
+    done(url, "segments", "create", "A")
+    done(url, "segments", "create", "B", "--percent", "12.5", "--description", "what for")
+    assert [line.split() for line in done(url, "segments", "list")] == [
+        ["A", "-"],
+        ["B", "12.5", "%", "what", "for"],
+    ]
+    assert "20 %" in done(url, "segments", "set-percent", "A", "20")[0]
+    assert "%" not in done(url, "segments", "set-percent", "A", "none")[0]
+    assert "Aborted" in run("segments", "delete", "A", url=url, stdin="n\n").stderr
+    assert done(url, "segments", "delete", "A", "--yes") == ["deleted A"]
+    assert len(done(url, "segments", "list")) == 1
+    assert "taken" in refused(url, "segments", "create", "B")
+    assert "#/percent" in refused(url, "segments", "set-percent", "B", "101")
+    assert "x" in refused(url, "segments", "set-percent", "B", "x", status=2)
+    assert "'A/../B'" in refused(url, "segments", "delete", "A/../B", "--yes")
+
+
+async def test_more_than_a_page(url: str, conn: Connection) -> None:
+    """More segments, and more events of a user, than a page holds are all shown."""
+    await conn.execute("""
+        INSERT INTO segment (slug, description, created_at)
+        SELECT 'S' || n, '', '2024-01-01' FROM generate_series(1, 2500) AS n;
+        INSERT INTO users VALUES (1, '2024-01-01');
+        INSERT INTO membership (user_id, segment_id, included, valid_from)
+        SELECT 1, s.id, TRUE, '2024-02-02' FROM segment AS s;
+    """)
+    slugs = sorted(f"S{n}" for n in range(1, 2501))
+    assert [line.split()[0] for line in done(url, "segments", "list")] == slugs
+    lines = done(url, "user", "1")
+    assert [line.split()[2] for line in lines[lines.index("history") + 1 :]] == slugs
+
+
+def test_members(url: str, tmp_path: Path) -> None:
+    """Members go in from a file, plain or compressed, or a pipe; they come out the same ways."""
+    done(url, "segments", "create", "A")
+    plain, compressed, out = tmp_path / "a.csv", tmp_path / "b.csv.gz", tmp_path / "out.csv"
+    plain.write_text("user_id\n1\n2\n3\n")
+    compressed.write_bytes(gzip.compress(b"3\n4\n"))
+    added = "received {}, changed {}, unchanged {}".format
+    assert done(url, "members", "add", "A", str(plain)) == [added(3, 3, 0)]
+    assert done(url, "members", "add", "A", str(compressed)) == [added(2, 1, 1)]
+    assert done(url, "members", "remove", "A", stdin="1\n9\n") == [added(2, 1, 1)]
+    assert done(url, "members", "add", "A", "-", "--ttl", "60", stdin="5\n") == [added(1, 1, 0)]
+    listed = done(url, "members", "list", "A")
+    assert listed[0] == "user_id,source,since,expires_at"
+    assert [line.split(",")[0] for line in listed[1:]] == ["2", "3", "4", "5"]
+    assert done(url, "members", "list", "A", str(out)) == []
+    assert out.read_text().splitlines() == listed
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_reader_has_enough(url: str) -> None:
+    """A list whose reader goes away ends quietly."""
+    done(url, "segments", "create", "A")
+    done(url, "members", "add", "A", stdin="".join(f"{n}\n" for n in range(1, 100_000)))
+    listed = subprocess.run(
+        ["bash", "-c", f"{SEGSVC} members list A | head -n 1"],
+        env=environment(url=url),
+        capture_output=True,
+        check=True,
+    )
+    assert (listed.stdout, listed.stderr) == (b"user_id,source,since,expires_at\n", b"")
+
+
+def test_members_refused(url: str, tmp_path: Path) -> None:
+    """What the service refuses is said line by line, and nothing is changed."""
+    done(url, "segments", "create", "A")
+    said = refused(url, "members", "add", "A", stdin="1\nx\ny\n")
+    assert "line 2 " in said
+    assert "line 3 " in said
+    long = "1\n" * 1_000_000
+    for slug, options, word in (
+        ("NONE", [], "NONE"),
+        ("A", ["--expires-at", "2020-01-01T00:00:00Z"], "#/expires_at"),
+        ("A", ["--ttl", "0"], "#/ttl"),
+    ):
+        assert word in refused(url, "members", "add", slug, "-", *options, stdin=long)
+    assert "No such file" in refused(url, "members", "add", "A", "none.csv", status=2)
+    assert "NONE" in refused(url, "members", "list", "NONE", str(tmp_path / "out.csv"))
+    assert "cannot write" in refused(url, "members", "list", "A", str(tmp_path / "no" / "out.csv"))
+    assert list(tmp_path.iterdir()) == []
+    assert done(url, "members", "list", "A") == ["user_id,source,since,expires_at"]
+
+
+def test_user(url: str) -> None:
+    """A user's segments are shown with their reasons, and what happened before."""
+    done(url, "segments", "create", "A")
+    done(url, "segments", "create", "B", "--percent", "100")
+    done(url, "members", "add", "A", stdin="7\n")
+    done(url, "members", "remove", "B", stdin="7\n")
+    lines = done(url, "user", "7")
+    assert lines[0] == "user 7 is in 1 segments"
+    assert lines[1].split()[:3] == ["A", "by", "hand,"]
+    assert lines[2] == "user 7 is kept out of 1 segments"
+    assert "of 100 %" in lines[3]
+    events = [line.split()[1:] for line in lines[5:]]
+    assert ["add", "A", "added"] in events
+    assert ["remove", "B", "removed"] in events
+    assert "0" in refused(url, "user", "0", status=2)
+
+
+def test_no_service() -> None:
+    """Without a service the exit status says that trying again is sound."""
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for arguments in (["segments", "list"], ["members", "add", "A"], ["user", "1"]):
+        assert "SEGSVC_URL" in refused(nobody, *arguments, status=3)
+
+
+def test_killed_client_changes_nothing(url: str) -> None:
+    """A command that is killed in the middle of its file leaves nothing behind."""
+    done(url, "segments", "create", "A")
+    command = [SEGSVC, "members", "add", "A"]
+    with subprocess.Popen(command, env=environment(url=url), stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        process.stdin.write(b"1\n" * 100_000)
+        process.stdin.flush()
+        process.kill()
+        process.wait(PATIENCE)
+    assert done(url, "members", "list", "A") == ["user_id,source,since,expires_at"]
+    assert done(url, "members", "add", "A", stdin="1\n") == ["received 1, changed 1, unchanged 0"]
+
+
+@pytest.mark.parametrize("command", [[], ["segments"], ["members", "add"], ["user"], ["report"]])
+def test_help_teaches(command: list[str]) -> None:
+    """Each command explains itself."""
+    text = run(*command, "--help").stdout
+    assert text.startswith("Usage: segsvc")
+    assert len(text.splitlines()) > 6
