@@ -67,6 +67,17 @@ CROSS JOIN LATERAL (
 WHERE s.id = for_segment_id AND bound.at <= now()
 $$;
 
+CREATE TABLE public.api_key (
+    name text NOT NULL COLLATE pg_catalog."C",
+    role text NOT NULL,
+    hash bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT api_key_hash_check CHECK ((length(hash) = 32)),
+    CONSTRAINT api_key_name_check CHECK ((name ~ '^[A-Za-z][A-Za-z0-9_-]{0,63}$'::text)),
+    CONSTRAINT api_key_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'editor'::text])))
+);
+
 CREATE TABLE public.membership (
     user_id bigint NOT NULL,
     segment_id bigint NOT NULL,
@@ -112,6 +123,9 @@ CREATE TABLE public.users (
     first_seen_at timestamp with time zone NOT NULL,
     CONSTRAINT users_id_check CHECK ((id > 0))
 );
+
+ALTER TABLE ONLY public.api_key
+    ADD CONSTRAINT api_key_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY public.membership
     ADD CONSTRAINT membership_pkey PRIMARY KEY (user_id, valid_to, segment_id);

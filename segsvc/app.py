@@ -8,10 +8,11 @@ from aiohttp import web
 
 from segsvc import database, schema
 from segsvc.answers import json_response
+from segsvc.keys.ring import KEYRING, Keyring
 from segsvc.members import handlers as members
 from segsvc.members.handlers import IMPORT_LIMIT
 from segsvc.memberships import handlers as memberships
-from segsvc.middlewares import answer_problems
+from segsvc.middlewares import OPEN, READING, answer_problems, authorize
 from segsvc.reports import handlers as reports
 from segsvc.reports.settings import REPORTS, ReportSettings
 from segsvc.segments import handlers as segments
@@ -30,8 +31,18 @@ async def healthz(request: web.Request) -> web.Response:
     return json_response({"status": "ok"})
 
 
-ROUTES = (
+# Whoever has a report's link may follow it: it is signed.
+OPEN_ROUTES = (
     web.get("/healthz", healthz),
+    web.get(f"{BASE}/reports/{{period}}.csv", reports.download_report),
+)
+READING_ROUTES = (
+    web.get(f"{BASE}/users/{{user_id}}/segments", memberships.list_user_segments),
+    web.get(f"{BASE}/users/{{user_id}}/memberships", memberships.explain_user),
+    web.get(f"{BASE}/users/{{user_id}}/history", memberships.list_user_events),
+    web.post(f"{BASE}/users/segments", memberships.list_segments_of_users),
+)
+EDITING_ROUTES = (
     web.post(f"{BASE}/segments", segments.create_segment),
     web.get(f"{BASE}/segments", segments.list_segments),
     web.get(f"{BASE}/segments/{{slug}}", segments.get_segment),
@@ -41,23 +52,23 @@ ROUTES = (
     web.post(f"{BASE}/segments/{{slug}}/members/remove", members.remove_members),
     web.get(f"{BASE}/segments/{{slug}}/members", members.list_members),
     web.post(f"{BASE}/users/{{user_id}}/segments", memberships.change_user),
-    web.get(f"{BASE}/users/{{user_id}}/segments", memberships.list_user_segments),
-    web.get(f"{BASE}/users/{{user_id}}/memberships", memberships.explain_user),
-    web.get(f"{BASE}/users/{{user_id}}/history", memberships.list_user_events),
-    web.post(f"{BASE}/users/segments", memberships.list_segments_of_users),
     web.post(f"{BASE}/reports", reports.create_report),
-    web.get(f"{BASE}/reports/{{period}}.csv", reports.download_report),
 )
 
 
 def create_app(
-    dsn: str, *, secret: str, public_url: str | None = None, import_limit: int | None = None
+    dsn: str,
+    *,
+    secret: str,
+    anonymous: bool = False,
+    public_url: str | None = None,
+    import_limit: int | None = None,
 ) -> web.Application:
     """Return the application that serves the database at `dsn`, a `postgresql://` URL.
 
-    It starts only if the schema there is its own. `secret` signs the links to reports, which
-    begin with `public_url` or else with the address that the request was sent to. A file of members
-    holds up to `import_limit` user ids.
+    It starts only if the schema there is its own, and if there is a key or it may be `anonymous`.
+    `secret` signs the links to reports, which begin with `public_url` or else with the address that
+    the request was sent to. A file of members holds up to `import_limit` user ids.
     """
 
     @asynccontextmanager
@@ -66,10 +77,11 @@ def create_app(
             async with database.connection(pool) as conn:
                 await schema.check(conn)
             app[database.POOL] = pool
-            yield
+            async with Keyring(pool, anonymous=anonymous).kept_fresh() as app[KEYRING]:
+                yield
 
     app = web.Application(
-        middlewares=[answer_problems],
+        middlewares=[answer_problems, authorize],
         handler_args={"auto_decompress": False},  # see segsvc.bodies
     )
     app[EXPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_EXPORTS))
@@ -78,5 +90,7 @@ def create_app(
         app[IMPORT_LIMIT] = import_limit
     app[REPORTS] = ReportSettings(secret, public_url)
     app.cleanup_ctx.append(open_pools)
-    app.add_routes(ROUTES)
+    app[OPEN] = frozenset(route.handler for route in OPEN_ROUTES)
+    app[READING] = frozenset(route.handler for route in READING_ROUTES)
+    app.add_routes([*OPEN_ROUTES, *READING_ROUTES, *EDITING_ROUTES])
     return app

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -29,6 +30,17 @@ class Settings:
     secret: str | None
     public_url: str | None
     import_limit: int | None
+    key: str | None
+    allow_anonymous: bool
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether everyone may do everything while there is no key."""
+        try:
+            local = ip_address(self.host).is_loopback
+        except ValueError:
+            local = self.host == "localhost"
+        return local or self.allow_anonymous
 
     @classmethod
     def load(cls, environ: Mapping[str, str], *, serving: bool = False) -> Self:
@@ -95,6 +107,12 @@ class _Environment(Schema):
         load_default=None,
         validate=validate.Length(min=16, error="must have 16 characters at least"),
     )
+    key = fields.String(data_key="SEGSVC_KEY", load_default=None)
+    allow_anonymous = fields.String(
+        data_key="SEGSVC_ALLOW_ANONYMOUS",
+        load_default="0",
+        validate=validate.OneOf(["0", "1"], error="must be 0 or 1"),
+    )
     import_limit = fields.Integer(
         data_key="SEGSVC_IMPORT_LIMIT",
         load_default=None,
@@ -122,6 +140,7 @@ class _Environment(Schema):
     @post_load
     def _freeze(self, data: dict[str, Any], **_: Any) -> Settings:
         data["data_dir"] = Path(data["data_dir"]).expanduser().absolute()
+        data["allow_anonymous"] = data["allow_anonymous"] == "1"
         data["url"] = data["url"].rstrip("/")
         data["public_url"] = data["public_url"] and data["public_url"].rstrip("/")
         return Settings(**data)

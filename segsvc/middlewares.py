@@ -2,12 +2,19 @@
 
 import json
 import logging
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from segsvc import problems
 from segsvc.database import Unavailable
+from segsvc.keys.ring import CALLER, KEYRING
+from segsvc.keys.store import EDITOR
+
+# What needs no key, and what the key of a reader is enough for; the rest is for editors.
+OPEN = web.AppKey("open", frozenset[Any])
+READING = web.AppKey("reading", frozenset[Any])
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +41,18 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         content_type="application/problem+json",
         headers=problem.headers,
     )
+
+
+@web.middleware
+async def authorize(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let a request through whose key has the role that its route needs."""
+    match = request.match_info
+    if match.http_exception is None and match.handler not in request.app[OPEN]:
+        caller = await request.app[KEYRING].caller(request.headers.get("Authorization"))
+        if caller.role != EDITOR and match.handler not in request.app[READING]:
+            raise problems.EditorRequired(str(caller.name))
+        request[CALLER] = caller
+    return await handler(request)
 
 
 def _problem_of(request: web.Request, error: web.HTTPException) -> problems.Problem:

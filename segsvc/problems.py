@@ -55,6 +55,24 @@ class BrokenBody(Problem):
     status, slug, title = 400, "broken-body", "The body does not arrive whole"
 
 
+class KeyRequired(Problem):
+    """The request bears no key that is known."""
+
+    status, slug, title = 401, "key-required", "This needs a key"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class EditorRequired(Problem):
+    """The key is one for reading users."""
+
+    status, slug, title = 403, "editor-required", "This needs the key of an editor"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the key {name} has the role reader, which reads users and nothing else")
+
+
 class Forbidden(Problem):
     """The link to a report is altered, expired or not signed."""
 

@@ -94,7 +94,7 @@ async def conn(dsn: str) -> AsyncIterator[Connection]:
 
 @pytest.fixture
 async def client(aiohttp_client: AiohttpClient, dsn: str) -> Client:
-    return await aiohttp_client(create_app(dsn, secret=SECRET))
+    return await aiohttp_client(create_app(dsn, secret=SECRET, anonymous=True))
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ def test_defaults() -> None:
         secret=None,
         public_url=None,
         import_limit=None,
+        key=None,
+        allow_anonymous=False,
     )
 
 

@@ -99,7 +99,7 @@ async def test_serve_refuses_an_older_schema(new_database: Databases) -> None:
     """Code without its migrations does not start, and names the command to run."""
     dsn = await new_database()
     with pytest.raises(schema.SchemaMismatch, match=r"older.*0001.segment.*segsvc migrate"):
-        await AppRunner(create_app(dsn, secret=SECRET)).setup()
+        await AppRunner(create_app(dsn, secret=SECRET, anonymous=True)).setup()
 
 
 async def test_serve_refuses_a_newer_schema(dsn: str, conn: Connection) -> None:
@@ -108,7 +108,7 @@ async def test_serve_refuses_a_newer_schema(dsn: str, conn: Connection) -> None:
         "INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('x', '9999.later')"
     )
     with pytest.raises(schema.SchemaMismatch, match=r"newer.*9999.later"):
-        await AppRunner(create_app(dsn, secret=SECRET)).setup()
+        await AppRunner(create_app(dsn, secret=SECRET, anonymous=True)).setup()
 
 
 WRONG_ROWS = {

@@ -3,6 +3,7 @@
 import click
 
 from segsvc import __version__
+from segsvc.cli.keys import keys
 from segsvc.cli.members import members
 from segsvc.cli.months import prune, report
 from segsvc.cli.segments import segments
@@ -21,14 +22,16 @@ def main() -> None:
       segsvc members add VOICE_MESSAGES users.csv
       segsvc user 1000
 
-    For operators: serve, migrate, report and prune work on the database of SEGSVC_DATABASE_URL;
-    without it, on an embedded PostgreSQL with its files in SEGSVC_DATA_DIR. The service listens
-    at SEGSVC_HOST and SEGSVC_PORT.
+    They bear the key in SEGSVC_KEY, if the service wants one.
+
+    For operators: serve, migrate, keys, report and prune work on the database of
+    SEGSVC_DATABASE_URL; without it, on an embedded PostgreSQL with its files in SEGSVC_DATA_DIR.
+    The service listens at SEGSVC_HOST and SEGSVC_PORT.
 
     Exit status: 0 done; 1 refused, and nothing was changed; 2 wrong usage; 3 the service is away or
     busy, and trying again is safe.
     """  # noqa: D301 (click reads the backspace)
 
 
-for command in (segments, members, user, serve, migrate, report, prune):
+for command in (segments, members, user, serve, migrate, keys, report, prune):
     main.add_command(command)

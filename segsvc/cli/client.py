@@ -44,10 +44,13 @@ def path(*parts: str | int) -> str:
 async def request(method: str, path: str, **options: Any) -> AsyncIterator[ClientResponse]:
     """Send a request; yield the answer, or end with what the service says is wrong."""
     timeout = ClientTimeout(None, sock_connect=CONNECT_TIMEOUT, sock_read=ANSWER_TIMEOUT)
-    url = read_settings().url + path
+    settings = read_settings()
+    headers = options.pop("headers", {})
+    if settings.key:
+        headers = headers | {"Authorization": f"Bearer {settings.key}"}
     async with (
         ClientSession(timeout=timeout) as session,
-        session.request(method, url, **options) as response,
+        session.request(method, settings.url + path, headers=headers, **options) as response,
     ):
         if not response.ok:
             raise await _problem(response)

@@ -1,16 +1,12 @@
 """`report` and `prune`: what an operator does on the database itself."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import astuple
 
 import click
 
-from segsvc import schema
 from segsvc.cli.files import progress, whole_file
-from segsvc.cli.server import open_database, read_settings
-from segsvc.database import Connection, Unavailable, session
+from segsvc.cli.server import connected, open_database, read_settings
 from segsvc.reports import store as reports
 from segsvc.reports.links import Report
 from segsvc.reports.months import Month
@@ -47,7 +43,7 @@ def report(month: Month, user: int | None, output: str) -> None:
                 write(piece)
                 move(piece.count(b"\n"))
 
-            async with _connection(dsn) as conn:
+            async with connected(dsn) as conn:
                 if month.start > await reports.now(conn):
                     raise click.ClickException(f"{month} has not begun yet (months are UTC)")
                 await reports.copy(conn, Report(month, user), send)
@@ -67,7 +63,7 @@ def prune(*, before: Month, dry_run: bool) -> None:
     """
 
     async def run(dsn: str) -> None:
-        async with _connection(dsn) as conn:
+        async with connected(dsn) as conn:
             if before.start > await reports.now(conn):
                 raise click.BadParameter("has not begun yet", param_hint="--before")
             ended = await retention.count(conn, before.start)
@@ -83,14 +79,3 @@ def prune(*, before: Month, dry_run: bool) -> None:
 
     with open_database(read_settings(), exclusive=False) as (dsn, _):
         asyncio.run(run(dsn))
-
-
-@asynccontextmanager
-async def _connection(dsn: str) -> AsyncIterator[Connection]:
-    """Open one connection for a command that takes its time, on a schema that is ours."""
-    try:
-        async with session(dsn) as conn:
-            await schema.check(conn)
-            yield conn
-    except (Unavailable, schema.SchemaMismatch) as error:
-        raise click.ClickException(str(error)) from error

@@ -1,10 +1,11 @@
 """`serve` and `migrate`, and how a command finds its settings and its database."""
 
+import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import ModuleType
 
 import click
@@ -13,7 +14,8 @@ from aiohttp import web
 from segsvc import __version__, schema
 from segsvc.app import create_app
 from segsvc.config import Settings, SettingsError
-from segsvc.database import Unavailable
+from segsvc.database import Connection, Unavailable, session
+from segsvc.keys import store as keys
 
 # Seconds for the requests under way when a signal comes; container engines kill after ten.
 SHUTDOWN_TIMEOUT = 8
@@ -30,12 +32,22 @@ def serve() -> None:
         if settings.database_url is None:
             _migrate(dsn, break_lock=True)  # nobody else can be migrating: the server is ours
         secret = settings.secret or _embedded().secret(settings.data_dir)
+        is_open = asyncio.run(_is_open(dsn))
+        if is_open and not settings.anonymous:
+            raise click.ClickException(
+                f"without a key everyone who reaches {settings.host} could do everything:"
+                " create one with `segsvc keys create NAME --role editor`,"
+                " or set SEGSVC_ALLOW_ANONYMOUS=1"
+            )
+        if is_open:
+            click.echo("no key yet: open to everyone (segsvc keys create --help)", err=True)
         ready = f"segsvc {__version__} at http://{settings.host}:{settings.port}, {where}"
         try:
             web.run_app(
                 create_app(
                     dsn,
                     secret=secret,
+                    anonymous=settings.anonymous,
                     public_url=settings.public_url,
                     import_limit=settings.import_limit,
                 ),
@@ -45,10 +57,6 @@ def serve() -> None:
                 shutdown_timeout=SHUTDOWN_TIMEOUT,
                 print=lambda *_: click.echo(f"{ready} (stop with Ctrl-C)"),
             )
-        except schema.SchemaMismatch as error:
-            raise click.ClickException(str(error)) from error
-        except Unavailable as error:
-            raise click.ClickException(f"cannot use the database: {error}") from error
         except OSError as error:
             raise click.ClickException(
                 f"cannot listen at {settings.host}:{settings.port}: {error.strerror};"
@@ -66,6 +74,25 @@ def migrate(*, break_lock: bool) -> None:
     with open_database(settings, exclusive=False) as (dsn, where):
         applied = _migrate(dsn, break_lock=break_lock)
         click.echo(f"applied {', '.join(applied) or 'nothing: the schema is up to date'}, {where}")
+
+
+async def _is_open(dsn: str) -> bool:
+    """Return whether there has never been a key."""
+    async with connected(dsn) as conn:
+        return not await keys.list_all(conn)
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[Connection]:
+    """Open a connection for a command, on a schema that is ours."""
+    try:
+        async with session(dsn) as conn:
+            await schema.check(conn)
+            yield conn
+    except schema.SchemaMismatch as error:
+        raise click.ClickException(str(error)) from error
+    except Unavailable as error:
+        raise click.ClickException(f"cannot use the database: {error}") from error
 
 
 def read_settings(*, serving: bool = False) -> Settings:

@@ -198,7 +198,7 @@ async def test_limit_of_the_operator(
     aiohttp_client: AiohttpClient, client: Client, dsn: str
 ) -> None:
     """A file of more ids than the operator allows is refused, and says so."""
-    small = await aiohttp_client(create_app(dsn, secret=SECRET, import_limit=3))
+    small = await aiohttp_client(create_app(dsn, secret=SECRET, anonymous=True, import_limit=3))
     assert await send(small, "add", lines(1, 2, 3)) == counts(3, 3)
     answer = await send(small, "remove", lines(1, 2, 3, 4), 413)
     assert "3 user ids" in answer["detail"]

@@ -58,7 +58,7 @@ class Service(RuleBasedStateMachine):
     async def _start(self) -> None:
         self.conn = await asyncpg.connect(self.dsn)
         await self.conn.execute("TRUNCATE segment, rollout, users, membership")
-        self.client = TestClient(TestServer(create_app(self.dsn, secret=SECRET)))
+        self.client = TestClient(TestServer(create_app(self.dsn, secret=SECRET, anonymous=True)))
         await self.client.start_server()
 
     def teardown(self) -> None:

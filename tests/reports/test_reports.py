@@ -165,7 +165,9 @@ async def test_link(client: Client) -> None:
 
 async def test_public_address(aiohttp_client: AiohttpClient, dsn: str) -> None:
     """Behind a proxy the link begins with the address that the operator set."""
-    app = create_app(dsn, secret=SECRET, public_url="https://segments.example.com/x")
+    app = create_app(
+        dsn, secret=SECRET, anonymous=True, public_url="https://segments.example.com/x"
+    )
     url = await new_link(await aiohttp_client(app), "2024-02")
     assert url.startswith("https://segments.example.com/x/api/v1/reports/2024-02.csv?")
 

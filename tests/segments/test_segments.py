@@ -166,7 +166,7 @@ async def test_deleting_a_large_segment_is_one_row(
     aiohttp_client: AiohttpClient, crowd: str
 ) -> None:
     """Deleting a segment of 200 thousand members among a million periods writes none of them."""
-    client = await aiohttp_client(create_app(crowd, secret=SECRET))
+    client = await aiohttp_client(create_app(crowd, secret=SECRET, anonymous=True))
     conn = await asyncpg.connect(crowd)
     fingerprint = "SELECT count(*), max(xmin::text::bigint), max(ctid) FROM membership"
     before = await conn.fetchrow(fingerprint)
