@@ -3,6 +3,7 @@
 import click
 
 from segsvc import __version__
+from segsvc.cli.check import check
 from segsvc.cli.keys import keys
 from segsvc.cli.members import members
 from segsvc.cli.months import prune, report
@@ -24,7 +25,7 @@ def main() -> None:
 
     They bear the key in SEGSVC_KEY, if the service wants one.
 
-    For operators: serve, migrate, keys, report and prune work on the database of
+    For operators: serve, migrate, keys, report, prune and check work on the database of
     SEGSVC_DATABASE_URL; without it, on an embedded PostgreSQL with its files in SEGSVC_DATA_DIR.
     The service listens at SEGSVC_HOST and SEGSVC_PORT.
 
@@ -33,5 +34,5 @@ def main() -> None:
     """  # noqa: D301 (click reads the backspace)
 
 
-for command in (segments, members, user, serve, migrate, keys, report, prune):
+for command in (segments, members, user, serve, migrate, keys, report, prune, check):
     main.add_command(command)

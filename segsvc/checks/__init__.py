@@ -1,0 +1,1 @@
+"""Checks: whether what is stored keeps the promises of the design."""
