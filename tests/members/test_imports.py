@@ -20,6 +20,7 @@ from segsvc.app import MAX_IMPORTS, create_app
 from segsvc.database import Connection
 from segsvc.memberships.store import LIST_AT
 from segsvc.reports.store import IS_SETTLING
+from segsvc.segments.store import LOCK_SLUG
 from segsvc.sessions import IMPORTS
 
 A = "/api/v1/segments/A"
@@ -348,11 +349,13 @@ async def test_upload_holds_nobody(client: Client, conn: Connection) -> None:
 
 
 @asynccontextmanager
-async def in_the_way(dsn: str) -> AsyncIterator[None]:
-    """Hold what an import of user 3 must wait for."""
+async def in_the_way(
+    dsn: str, statement: str = "INSERT INTO users VALUES (3, now())"
+) -> AsyncIterator[None]:
+    """Hold what an import must wait for: by default, what one of user 3 must."""
     conn = await asyncpg.connect(dsn)
     async with conn.transaction():
-        await conn.execute("INSERT INTO users VALUES (3, now())")
+        await conn.execute(statement)
         yield
     await conn.close()
 
@@ -361,6 +364,29 @@ WAITING = """
     SELECT pid FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%staged%'
 """
+
+
+async def test_users_are_locked_in_order(client: Client, conn: Connection, dsn: str) -> None:
+    """An import that waits for a user holds none with a greater id, so that nobody deadlocks."""
+    async with in_the_way(dsn):
+        importing = asyncio.create_task(send(client, "add", lines(5, 3, 4)))
+        async with asyncio.timeout(PATIENCE):
+            while not await conn.fetchval(WAITING):
+                pass
+        await conn.execute("SET lock_timeout = '1s'")
+        await conn.execute("INSERT INTO users VALUES (4, now()), (5, now())")
+    assert await importing == counts(3, 3)
+
+
+async def test_import_waits_for_its_turn(client: Client, conn: Connection, dsn: str) -> None:
+    """An import takes its turn after a change of the segment that came first."""
+    async with in_the_way(dsn, LOCK_SLUG.replace("$1", "'A'")):
+        importing = asyncio.create_task(send(client, "add", lines(1)))
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+        async with asyncio.timeout(PATIENCE):
+            while not await conn.fetchval(waiting):
+                pass
+    assert await importing == counts(1, 1)
 
 
 async def test_database_is_gone_in_the_middle(client: Client, conn: Connection, dsn: str) -> None:
