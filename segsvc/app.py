@@ -9,6 +9,7 @@ from aiohttp import web
 from segsvc import database, schema
 from segsvc.answers import json_response
 from segsvc.memberships import handlers as memberships
+from segsvc.memberships import reads
 from segsvc.middlewares import answer_problems
 from segsvc.reports import handlers as reports
 from segsvc.reports.settings import REPORTS, ReportSettings
@@ -58,6 +59,7 @@ def create_app(dsn: str, *, secret: str, public_url: str | None = None) -> web.A
         async with (
             database.pool(dsn) as pool,
             database.report_pool(dsn, MAX_REPORTS) as report_pool,
+            reads.opened(dsn, pool) as app[reads.READS],
         ):
             async with database.connection(pool) as conn:
                 await schema.check(conn)

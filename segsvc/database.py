@@ -1,8 +1,8 @@
 """The pool of connections to PostgreSQL, and what counts as the database being away."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Self
 
 import asyncpg
 from aiohttp import web
@@ -21,6 +21,7 @@ POOL = web.AppKey("pool", Pool)
 # Seconds. A request that waits longer is answered 503, and may be repeated.
 ACQUIRE_TIMEOUT = 5
 COMMAND_TIMEOUT = 15
+CLOSE_TIMEOUT = 1
 
 # The most that a report may take, with a client that is slow but steady.
 REPORT_TIMEOUT = "1h"
@@ -93,6 +94,45 @@ def report_pool(dsn: str, size: int) -> Pool:
         timeout=ACQUIRE_TIMEOUT,
         server_settings=SESSION | {"statement_timeout": REPORT_TIMEOUT},
     )
+
+
+class KeptConnection:
+    """A connection that stays with its one user; one that broke is replaced at the next use."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._conn: Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._conn is not None:
+            with suppress(*_AWAY, asyncpg.InterfaceError):
+                await self._conn.close(timeout=CLOSE_TIMEOUT)
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[Connection]:
+        """Lend the connection, to one at a time.
+
+        Raises:
+            Unavailable: there is none to be had, or it broke, or it was too slow.
+        """
+        with _translated():
+            if self._conn is None or self._conn.is_closed():
+                self._conn = await asyncpg.connect(
+                    self._dsn,
+                    timeout=ACQUIRE_TIMEOUT,
+                    command_timeout=ACQUIRE_TIMEOUT,
+                    max_cached_statement_lifetime=0,
+                    server_settings=SESSION,
+                )
+            try:
+                yield self._conn
+            except BaseException:
+                # Whatever is left of a query that failed or was cancelled goes with it.
+                self._conn.terminate()
+                raise
 
 
 @asynccontextmanager

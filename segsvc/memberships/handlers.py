@@ -9,6 +9,7 @@ from segsvc.answers import json_response, rfc3339
 from segsvc.database import POOL, connection
 from segsvc.inputs import NO_PARAMETERS, pointer, read_body, read_path, read_query
 from segsvc.memberships import store
+from segsvc.memberships.reads import READS
 from segsvc.memberships.schemas import EVENT_PAGE, MOMENT, USER_CHANGE, USER_LIST, USER_PATH
 from segsvc.problems import InvalidRequest, UnknownSegments
 
@@ -43,8 +44,11 @@ async def list_user_segments(request: web.Request) -> web.Response:
     """`GET /users/{user_id}/segments`, now or as of `?at`."""
     user_id = read_path(request, USER_PATH)["user_id"]
     at = read_query(request, MOMENT)["at"]
-    async with connection(request.app[POOL]) as conn:
-        (segments,) = await store.list_at(conn, [user_id], at)
+    if at is None:
+        segments = await request.app[READS].list_now(user_id)
+    else:
+        async with connection(request.app[POOL]) as conn:
+            (segments,) = await store.list_at(conn, [user_id], at)
     return json_response({"user_id": user_id, "segments": segments})
 
 

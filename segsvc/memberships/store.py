@@ -118,14 +118,21 @@ async def list_at(
 
     Users who were not known are from now on.
     """
-    rows = await conn.fetch(LIST_AT, user_ids, at)
-    await _register(conn, {row["user_id"] for row in rows if not row["known"]})
+    rows = await fetch_at(conn, user_ids, at)
+    await register(conn, {row["user_id"] for row in rows if not row["known"]})
     return [row["segments"] for row in rows]
+
+
+async def fetch_at(
+    conn: Connection, user_ids: Sequence[int], at: datetime | None = None
+) -> list[asyncpg.Record]:
+    """Return the rows of `list_at` and leave it to the caller to make users known."""
+    return await conn.fetch(LIST_AT, user_ids, at)
 
 
 async def explain(conn: Connection, user_id: int) -> list[Reason]:
     """Return why a user is in segments or kept out of them now, in the order of the slugs."""
-    await _register(conn, {user_id})
+    await register(conn, {user_id})
     return [Reason(**row) for row in await conn.fetch(EXPLAIN, user_id)]
 
 
@@ -137,12 +144,12 @@ async def list_events(
     limit: int,
 ) -> list[Event]:
     """Return up to `limit` events of a user, in order, from after the one at `after`."""
-    await _register(conn, {user_id})
+    await register(conn, {user_id})
     rows = await conn.fetch(LIST_EVENTS, user_id, *between, *after, limit)
     return [Event(**row) for row in rows]
 
 
-async def _register(conn: Connection, user_ids: set[int]) -> None:
+async def register(conn: Connection, user_ids: set[int]) -> None:
     """Make users known; what is in the way of that is logged, and never fails a read."""
     if user_ids:
         try:
