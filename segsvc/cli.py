@@ -6,15 +6,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
 
 import click
-from aiohttp import web
 
-from segsvc import __version__, schema
-from segsvc.app import create_app
+from segsvc import __version__, schema, workers
 from segsvc.config import Settings, SettingsError
 from segsvc.database import Connection, Unavailable, connection, report_pool
 from segsvc.reports import store as reports
@@ -22,9 +21,6 @@ from segsvc.reports.links import Report
 from segsvc.reports.months import Month
 from segsvc.retention import store as retention
 from segsvc.values import MAX_USER_ID
-
-# Seconds for the requests under way when a signal comes; container engines kill after ten.
-SHUTDOWN_TIMEOUT = 8
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,7 +34,8 @@ def main() -> None:
 
 
 @main.command()
-def serve() -> None:
+@click.option("--workers", "count", type=click.IntRange(1, 64), help="Instead of SEGSVC_WORKERS.")
+def serve(*, count: int | None) -> None:
     """Serve HTTP until SIGINT or SIGTERM.
 
     The schema must be this version's own; the embedded PostgreSQL is migrated at start.
@@ -48,16 +45,13 @@ def serve() -> None:
         if settings.database_url is None:
             _migrate(dsn, break_lock=True)  # nobody else can be migrating: the server is ours
         secret = settings.secret or _embedded().secret(settings.data_dir)
-        ready = f"segsvc {__version__} at http://{settings.host}:{settings.port}, {where}"
+        count = count or settings.workers
+        at = f"http://{settings.host}:{settings.port}"
+        banner = f"segsvc {__version__} at {at}, {where}, {count} workers (stop with Ctrl-C)"
         try:
-            web.run_app(
-                create_app(dsn, secret=secret, public_url=settings.public_url),
-                host=settings.host,
-                port=settings.port,
-                access_log=None,
-                shutdown_timeout=SHUTDOWN_TIMEOUT,
-                print=lambda *_: click.echo(f"{ready} (stop with Ctrl-C)"),
-            )
+            workers.run(settings, dsn, secret, partial(click.echo, banner), count)
+        except workers.WorkerFailed as error:
+            raise click.ClickException("a worker did not start; it has said why") from error
         except schema.SchemaMismatch as error:
             raise click.ClickException(str(error)) from error
         except Unavailable as error:

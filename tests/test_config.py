@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segsvc.config import Settings, SettingsError
+from segsvc.config import Settings, SettingsError, default_workers
 
 
 def test_defaults() -> None:
@@ -15,6 +15,7 @@ def test_defaults() -> None:
         data_dir=Path.cwd() / ".data",
         host="127.0.0.1",
         port=8080,
+        workers=default_workers(),
         secret=None,
         public_url=None,
     )
@@ -28,12 +29,14 @@ def test_values() -> None:
             "SEGSVC_DATA_DIR": "/var/lib/segsvc",
             "SEGSVC_HOST": "0.0.0.0",  # noqa: S104 (a value like any other here)
             "SEGSVC_PORT": "80",
+            "SEGSVC_WORKERS": "3",
             "SEGSVC_PUBLIC_URL": "https://segments.example.com/in/here/",
             "SEGSVC_SECRET": "a long enough secret",
         }
     )
     assert settings.database_url == "postgresql://u:p@db:5432/segsvc"
     assert (settings.data_dir, settings.port) == (Path("/var/lib/segsvc"), 80)
+    assert settings.workers == 3
     assert settings.public_url == "https://segments.example.com/in/here"
 
 
