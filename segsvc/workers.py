@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
+import uvloop
 from aiohttp import web
 
 from segsvc import schema
@@ -46,7 +47,7 @@ def run(settings: Settings, dsn: str, secret: str, ready: Callable[[], None], co
         SchemaMismatch, Unavailable, OSError, WorkerFailed: as `serve` and `supervise`.
     """
     if count == 1:
-        asyncio.run(serve(settings, dsn, secret, ready))
+        uvloop.run(serve(settings, dsn, secret, ready))
     else:
         asyncio.run(supervise(settings, dsn, secret, ready, count))
 
@@ -216,7 +217,7 @@ def _work() -> None:
         shared=True,
     )
     try:
-        asyncio.run(served)
+        uvloop.run(served)
     except (schema.SchemaMismatch, Unavailable, OSError) as error:
         sys.exit(f"a worker does not start: {error}")
 
