@@ -81,8 +81,18 @@ def pool(dsn: str) -> Pool:
         command_timeout=COMMAND_TIMEOUT,
         # Every statement is a file: the cache holds them all, for good.
         max_cached_statement_lifetime=0,
+        reset=_leave,
         server_settings=SESSION,
     )
+
+
+async def _leave(conn: Connection) -> None:
+    """Spare a connection that is given back the round trip of RESET ALL and its like.
+
+    No statement here leaves anything in its session: settings, cursors, channels and locks all
+    end with their transaction. The driver itself rolls back one that was left open.
+    """
+    del conn
 
 
 def report_pool(dsn: str, size: int) -> Pool:

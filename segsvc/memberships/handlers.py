@@ -38,7 +38,9 @@ async def change_user(request: web.Request) -> web.Response:
             raise InvalidRequest(
                 [{"pointer": pointer(*place), "detail": "is not in the future"} for place in places]
             ) from None
-    return json_response({"user_id": user_id} | asdict(changed))
+    # Read with the others, after the commit: that spares the transaction a round trip.
+    segments = await request.app[READS].list_now(user_id)
+    return json_response({"user_id": user_id} | asdict(changed) | {"segments": segments})
 
 
 async def list_user_segments(request: web.Request) -> web.Response:

@@ -42,11 +42,10 @@ class PastExpiry(Refused):
 
 @dataclass(frozen=True)
 class Changed:
-    """What a request changed, and the segments that the user is in after it."""
+    """The slugs of what a request changed, sorted."""
 
     added: list[str]
     removed: list[str]
-    segments: list[str]
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,10 @@ async def change(
         added = [ids[slug] for slug in ends]
         removed = [ids[slug] for slug in set(remove)]
         rows = await conn.fetch(CHANGE, user_id, now, added, list(ends.values()), removed)
-        (after,) = await conn.fetch(LIST_AT, [user_id], now)
     slugs = {segment_id: slug for slug, segment_id in ids.items()}
     return Changed(
         added=sorted(slugs[row["segment_id"]] for row in rows if row["included"]),
         removed=sorted(slugs[row["segment_id"]] for row in rows if not row["included"]),
-        segments=after["segments"],
     )
 
 
