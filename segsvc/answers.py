@@ -6,6 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
 
 def rfc3339(moment: datetime) -> str:
     """Return `moment` in UTC, with microseconds and a `Z`."""
@@ -16,5 +18,5 @@ def json_response(
     data: Any, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
     """Return `data` as an answer in JSON, a line of its own."""
-    body = json.dumps(data, ensure_ascii=False).encode() + b"\n"
+    body = _ENCODER.encode(data).encode() + b"\n"
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")

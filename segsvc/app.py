@@ -12,6 +12,7 @@ from segsvc.keys.ring import KEYRING, Keyring
 from segsvc.members import handlers as members
 from segsvc.members.handlers import IMPORT_LIMIT
 from segsvc.memberships import handlers as memberships
+from segsvc.memberships import reads
 from segsvc.middlewares import OPEN, READING, answer_problems, authorize
 from segsvc.reports import handlers as reports
 from segsvc.reports.settings import REPORTS, ReportSettings
@@ -73,7 +74,7 @@ def create_app(
 
     @asynccontextmanager
     async def open_pools(app: web.Application) -> AsyncIterator[None]:
-        async with database.pool(dsn) as pool:
+        async with database.pool(dsn) as pool, reads.opened(dsn, pool) as app[reads.READS]:
             async with database.connection(pool) as conn:
                 await schema.check(conn)
             app[database.POOL] = pool

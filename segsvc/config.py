@@ -1,5 +1,6 @@
 """Settings: environment variables, checked at start, all mistakes reported at once."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -12,6 +13,8 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 from segsvc.inputs import failures
 
 PREFIX = "SEGSVC_"
+
+MAX_WORKERS = 64
 
 
 class SettingsError(Exception):
@@ -27,6 +30,7 @@ class Settings:
     host: str
     port: int
     url: str
+    workers: int
     secret: str | None
     public_url: str | None
     import_limit: int | None
@@ -59,6 +63,11 @@ class Settings:
             lines = [f"  {path[0]}: {detail}" for path, detail in failures(error.messages)]
             raise SettingsError("\n".join(["these settings are wrong:", *sorted(lines)])) from None
         return settings
+
+
+def default_workers() -> int:
+    """One for each core, up to four: each has connections of its own."""
+    return min(os.cpu_count() or 1, 4)
 
 
 def _is_database_url(value: str) -> None:
@@ -94,6 +103,12 @@ class _Environment(Schema):
         load_default=8080,
         validate=validate.Range(1, 65535, error="must be a port, from 1 to 65535"),
         error_messages={"invalid": "must be a port, from 1 to 65535"},
+    )
+    workers = fields.Integer(
+        data_key="SEGSVC_WORKERS",
+        load_default=default_workers,
+        validate=validate.Range(1, MAX_WORKERS, error="must be a number from 1 to {max}"),
+        error_messages={"invalid": f"must be a number from 1 to {MAX_WORKERS}"},
     )
     url = fields.Url(
         data_key="SEGSVC_URL",

@@ -1,8 +1,8 @@
 """The pool of connections to PostgreSQL, and what counts as the database being away."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Self
 
 import asyncpg
 from aiohttp import web
@@ -21,6 +21,7 @@ POOL = web.AppKey("pool", Pool)
 # Seconds. A request that waits longer is answered 503, and may be repeated.
 ACQUIRE_TIMEOUT = 5
 COMMAND_TIMEOUT = 15
+CLOSE_TIMEOUT = 1
 
 
 SESSION = {
@@ -87,8 +88,57 @@ def pool(dsn: str) -> Pool:
         command_timeout=COMMAND_TIMEOUT,
         # Every statement is a file: the cache holds them all, for good.
         max_cached_statement_lifetime=0,
+        reset=_leave,
         server_settings=SESSION,
     )
+
+
+async def _leave(conn: Connection) -> None:
+    """Spare a connection that is given back the round trip of RESET ALL and its like.
+
+    No statement here leaves anything in its session: settings, cursors, channels and locks all
+    end with their transaction. The driver itself rolls back one that was left open.
+    """
+    del conn
+
+
+class KeptConnection:
+    """A connection that stays with its one user; one that broke is replaced at the next use."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._conn: Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._conn is not None:
+            with suppress(*_AWAY, asyncpg.InterfaceError):
+                await self._conn.close(timeout=CLOSE_TIMEOUT)
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[Connection]:
+        """Lend the connection, to one at a time.
+
+        Raises:
+            Unavailable: there is none to be had, or it broke, or it was too slow.
+        """
+        with _translated():
+            if self._conn is None or self._conn.is_closed():
+                self._conn = await asyncpg.connect(
+                    self._dsn,
+                    timeout=ACQUIRE_TIMEOUT,
+                    command_timeout=ACQUIRE_TIMEOUT,
+                    max_cached_statement_lifetime=0,
+                    server_settings=SESSION,
+                )
+            try:
+                yield self._conn
+            except BaseException:
+                # Whatever is left of a query that failed or was cancelled goes with it.
+                self._conn.terminate()
+                raise
 
 
 @asynccontextmanager

@@ -2,10 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from operator import itemgetter
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
@@ -19,6 +19,7 @@ from segsvc.values import SLUG
 MAX_BODY = 256 * 1024
 
 Path = tuple[str | int, ...]
+Value = TypeVar("Value")
 
 # A misspelt parameter is refused, as a misspelt field is: `?att=` must not read the present.
 NO_PARAMETERS = Schema()
@@ -64,13 +65,16 @@ def read_query(request: web.Request, schema: Schema) -> Any:
     return _load(schema, dict(request.query))
 
 
-def read_path(request: web.Request, schema: Schema) -> Any:
-    """Return the variable parts of the path of `request`, loaded by `schema`.
+def read_path(request: web.Request, name: str, value: Callable[[str], Value]) -> Value:
+    """Return the variable part `name` of the path of `request`, as `value` reads it.
 
     Raises:
-        InvalidRequest: a part is wrong.
+        InvalidRequest: it is wrong.
     """
-    return _load(schema, dict(request.match_info))
+    try:
+        return value(request.match_info[name])
+    except ValidationError as error:
+        raise InvalidRequest(_errors({name: error.messages})) from None
 
 
 def read_slug(request: web.Request) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segsvc.config import Settings, SettingsError
+from segsvc.config import Settings, SettingsError, default_workers
 
 
 def test_defaults() -> None:
@@ -16,6 +16,7 @@ def test_defaults() -> None:
         host="127.0.0.1",
         port=8080,
         url="http://127.0.0.1:8080",
+        workers=default_workers(),
         secret=None,
         public_url=None,
         import_limit=None,
@@ -34,6 +35,7 @@ def test_values() -> None:
             "SEGSVC_PORT": "80",
             "SEGSVC_IMPORT_LIMIT": "1000000",
             "SEGSVC_URL": "http://segments:80/",
+            "SEGSVC_WORKERS": "3",
             "SEGSVC_PUBLIC_URL": "https://segments.example.com/in/here/",
             "SEGSVC_SECRET": "a long enough secret",
         }
@@ -42,6 +44,7 @@ def test_values() -> None:
     assert (settings.data_dir, settings.port) == (Path("/var/lib/segsvc"), 80)
     assert settings.url == "http://segments:80"
     assert settings.import_limit == 1_000_000
+    assert settings.workers == 3
     assert settings.public_url == "https://segments.example.com/in/here"
 
 

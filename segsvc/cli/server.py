@@ -6,23 +6,20 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from types import ModuleType
 
 import click
-from aiohttp import web
 
-from segsvc import __version__, schema
-from segsvc.app import create_app
+from segsvc import __version__, schema, workers
 from segsvc.config import Settings, SettingsError
 from segsvc.database import Connection, Unavailable, session
 from segsvc.keys import store as keys
 
-# Seconds for the requests under way when a signal comes; container engines kill after ten.
-SHUTDOWN_TIMEOUT = 8
-
 
 @click.command()
-def serve() -> None:
+@click.option("--workers", "count", type=click.IntRange(1, 64), help="Instead of SEGSVC_WORKERS.")
+def serve(*, count: int | None) -> None:
     """Serve HTTP until SIGINT or SIGTERM.
 
     The schema must be this version's own; the embedded PostgreSQL is migrated at start.
@@ -41,22 +38,17 @@ def serve() -> None:
             )
         if is_open:
             click.echo("no key yet: open to everyone (segsvc keys create --help)", err=True)
-        ready = f"segsvc {__version__} at http://{settings.host}:{settings.port}, {where}"
+        count = count or settings.workers
+        at = f"http://{settings.host}:{settings.port}"
+        banner = f"segsvc {__version__} at {at}, {where}, {count} workers (stop with Ctrl-C)"
         try:
-            web.run_app(
-                create_app(
-                    dsn,
-                    secret=secret,
-                    anonymous=settings.anonymous,
-                    public_url=settings.public_url,
-                    import_limit=settings.import_limit,
-                ),
-                host=settings.host,
-                port=settings.port,
-                access_log=None,
-                shutdown_timeout=SHUTDOWN_TIMEOUT,
-                print=lambda *_: click.echo(f"{ready} (stop with Ctrl-C)"),
-            )
+            workers.run(settings, dsn, secret, partial(click.echo, banner), count)
+        except workers.WorkerFailed as error:
+            raise click.ClickException("a worker did not start; it has said why") from error
+        except schema.SchemaMismatch as error:
+            raise click.ClickException(str(error)) from error
+        except Unavailable as error:
+            raise click.ClickException(f"cannot use the database: {error}") from error
         except OSError as error:
             raise click.ClickException(
                 f"cannot listen at {settings.host}:{settings.port}: {error.strerror};"

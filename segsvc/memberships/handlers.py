@@ -9,13 +9,15 @@ from segsvc.answers import json_response, rfc3339
 from segsvc.database import POOL, connection
 from segsvc.inputs import NO_PARAMETERS, pointer, read_body, read_path, read_query
 from segsvc.memberships import store
-from segsvc.memberships.schemas import EVENT_PAGE, MOMENT, USER_CHANGE, USER_LIST, USER_PATH
+from segsvc.memberships.reads import READS
+from segsvc.memberships.schemas import EVENT_PAGE, MOMENT, USER_CHANGE, USER_LIST
 from segsvc.problems import InvalidRequest, UnknownSegments
+from segsvc.values import decimal_user_id
 
 
 async def change_user(request: web.Request) -> web.Response:
     """`POST /users/{user_id}/segments`."""
-    user_id = read_path(request, USER_PATH)["user_id"]
+    user_id = _user_id(request)
     wish = await read_body(request, USER_CHANGE)
     add = {addition.slug: addition.expiry for addition in wish.add}
     async with connection(request.app[POOL]) as conn:
@@ -36,12 +38,20 @@ async def change_user(request: web.Request) -> web.Response:
             raise InvalidRequest(
                 [{"pointer": pointer(*place), "detail": "is not in the future"} for place in places]
             ) from None
-    return json_response({"user_id": user_id} | asdict(changed))
+    # Read with the others, after the commit: that spares the transaction a round trip.
+    segments = await request.app[READS].list_now(user_id)
+    return json_response({"user_id": user_id} | asdict(changed) | {"segments": segments})
 
 
 async def list_user_segments(request: web.Request) -> web.Response:
     """`GET /users/{user_id}/segments`, now or as of `?at`."""
-    user_id = read_path(request, USER_PATH)["user_id"]
+    user_id = _user_id(request)
+    if not request.query_string:
+        segments = await request.app[READS].list_now(user_id)
+        # As json_response would, in a tenth of its time: slugs have nothing to escape.
+        slugs = ", ".join([f'"{slug}"' for slug in segments])
+        body = f'{{"user_id": {user_id}, "segments": [{slugs}]}}\n'.encode()
+        return web.Response(body=body, content_type="application/json")
     at = read_query(request, MOMENT)["at"]
     async with connection(request.app[POOL]) as conn:
         (segments,) = await store.list_at(conn, [user_id], at)
@@ -62,7 +72,7 @@ async def list_segments_of_users(request: web.Request) -> web.Response:
 
 async def explain_user(request: web.Request) -> web.Response:
     """`GET /users/{user_id}/memberships`: why the user is in segments or kept out of them."""
-    user_id = read_path(request, USER_PATH)["user_id"]
+    user_id = _user_id(request)
     read_query(request, NO_PARAMETERS)
     async with connection(request.app[POOL]) as conn:
         reasons = await store.explain(conn, user_id)
@@ -71,7 +81,7 @@ async def explain_user(request: web.Request) -> web.Response:
 
 async def list_user_events(request: web.Request) -> web.Response:
     """`GET /users/{user_id}/history`: a page of what happened to the user, and why."""
-    user_id = read_path(request, USER_PATH)["user_id"]
+    user_id = _user_id(request)
     page = read_query(request, EVENT_PAGE)
     between, limit = (page["start"], page["end"]), page["limit"]
     async with connection(request.app[POOL]) as conn:
@@ -80,6 +90,10 @@ async def list_user_events(request: web.Request) -> web.Response:
     last = documents[-1] if len(events) > limit else None
     following = f"{last['at']},{last['slug']}" if last else None
     return json_response({"user_id": user_id, "events": documents, "next": following})
+
+
+def _user_id(request: web.Request) -> int:
+    return read_path(request, "user_id", decimal_user_id)
 
 
 def _document(reason: store.Reason) -> dict[str, Any]:

@@ -42,12 +42,6 @@ def _event_cursor(value: str) -> tuple[datetime, str]:
         raise ValidationError("must be the next of the page before") from None
 
 
-class UserPath(Schema):
-    """`/users/{user_id}/...`."""
-
-    user_id = fields.Function(deserialize=values.decimal_user_id, required=True)
-
-
 class Moment(Schema):
     """`?at`."""
 
@@ -144,7 +138,6 @@ def _additions(data: Mapping[str, Any]) -> Iterator[Addition]:
             yield Addition(own["slug"], None, ("add", i))
 
 
-USER_PATH = UserPath()
 MOMENT = Moment()
 EVENT_PAGE = EventPage()
 USER_LIST = UserList()

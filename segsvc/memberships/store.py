@@ -42,11 +42,10 @@ class PastExpiry(Refused):
 
 @dataclass(frozen=True)
 class Changed:
-    """What a request changed, and the segments that the user is in after it."""
+    """The slugs of what a request changed, sorted."""
 
     added: list[str]
     removed: list[str]
-    segments: list[str]
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,10 @@ async def change(
         added = [ids[slug] for slug in ends]
         removed = [ids[slug] for slug in set(remove)]
         rows = await conn.fetch(CHANGE, user_id, now, added, list(ends.values()), removed)
-        (after,) = await conn.fetch(LIST_AT, [user_id], now)
     slugs = {segment_id: slug for slug, segment_id in ids.items()}
     return Changed(
         added=sorted(slugs[row["segment_id"]] for row in rows if row["included"]),
         removed=sorted(slugs[row["segment_id"]] for row in rows if not row["included"]),
-        segments=after["segments"],
     )
 
 
@@ -118,14 +115,21 @@ async def list_at(
 
     Users who were not known are from now on.
     """
-    rows = await conn.fetch(LIST_AT, user_ids, at)
-    await _register(conn, {row["user_id"] for row in rows if not row["known"]})
+    rows = await fetch_at(conn, user_ids, at)
+    await register(conn, {row["user_id"] for row in rows if not row["known"]})
     return [row["segments"] for row in rows]
+
+
+async def fetch_at(
+    conn: Connection, user_ids: Sequence[int], at: datetime | None = None
+) -> list[asyncpg.Record]:
+    """Return the rows of `list_at` and leave it to the caller to make users known."""
+    return await conn.fetch(LIST_AT, user_ids, at)
 
 
 async def explain(conn: Connection, user_id: int) -> list[Reason]:
     """Return why a user is in segments or kept out of them now, in the order of the slugs."""
-    await _register(conn, {user_id})
+    await register(conn, {user_id})
     return [Reason(**row) for row in await conn.fetch(EXPLAIN, user_id)]
 
 
@@ -137,12 +141,12 @@ async def list_events(
     limit: int,
 ) -> list[Event]:
     """Return up to `limit` events of a user, in order, from after the one at `after`."""
-    await _register(conn, {user_id})
+    await register(conn, {user_id})
     rows = await conn.fetch(LIST_EVENTS, user_id, *between, *after, limit)
     return [Event(**row) for row in rows]
 
 
-async def _register(conn: Connection, user_ids: set[int]) -> None:
+async def register(conn: Connection, user_ids: set[int]) -> None:
     """Make users known; what is in the way of that is logged, and never fails a read."""
     if user_ids:
         try:
