@@ -12,12 +12,15 @@ from segsvc.database import Connection
 MEMBERS = "/api/v1/segments/A/members"
 CSV = {"Accept": "text/csv"}
 
-# A took 20 % in 2024, everyone for January 2025, and 50 % since. Users 1 to 300 are known.
+# A took everyone until March 2024, 20 % from July on, everyone for January 2025, and 50 % since.
+# Users 1 to 300 are known.
 PAST = """
     INSERT INTO segment (slug, description, created_at) VALUES ('A', '', '2024-01-01');
-    INSERT INTO users SELECT u, timestamptz '2024-06-01' FROM generate_series(1, 300) AS u;
+    INSERT INTO users SELECT u, timestamptz '2024-02-01' FROM generate_series(1, 300) AS u;
     INSERT INTO rollout (segment_id, percent, valid_from, valid_to) VALUES
-        (1, 20, '2024-01-01', '2025-01-01'),
+        (1, 100, '2024-01-01', '2024-02-15'),
+        (1, 90, '2024-02-15', '2024-03-01'),
+        (1, 20, '2024-07-01', '2025-01-01'),
         (1, 100, '2025-01-01', '2025-02-01'),
         (1, 50, '2025-02-01', 'infinity');
     INSERT INTO membership (user_id, segment_id, included, valid_from, valid_to)
