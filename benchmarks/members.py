@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from machine import ROUNDS, Row, curl, database, peak_memory, psql, seconds, service
+from programs import ROUNDS, Row, curl, database, peak_memory, psql, seconds, service
 
 from segsvc.members.store import LIST
 
@@ -22,8 +22,14 @@ LOAD = """
 async def measure(server: str) -> list[Row]:
     """Import into an empty segment each time, then list the last import, over and over."""
     dsn = await database(server, "members", LOAD)
-    with tempfile.TemporaryDirectory() as folder, service(dsn) as (url, status):
-        before = peak_memory(status)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        service(dsn, 8190, workers=1) as (
+            url,
+            pid,
+        ),
+    ):
+        before = peak_memory(pid)
         rows = []
         for order, factor in (("in no order", 7_368_787), ("in their order", 1)):
             ids, whole = files(Path(folder), factor)
@@ -37,7 +43,7 @@ async def measure(server: str) -> list[Row]:
                 (f"a million ids {order} added, seconds", f"{median(ours):.1f}", ""),
                 ("the same, to COPY of the rows", f"{median(bare) / median(ours):.2f}", "0.4"),
             ]
-        after = peak_memory(status)
+        after = peak_memory(pid)
         again = [seconds(lambda: add(url, ids)) for _ in range(ROUNDS)]
         psql(dsn, "VACUUM ANALYZE")
         return [

@@ -1,4 +1,4 @@
-"""The reports of a month, large and small."""
+"""The report of a month: streamed whole, and small among much that is stored."""
 
 import json
 import time
@@ -6,7 +6,7 @@ from statistics import median
 from urllib.request import Request, urlopen
 
 import asyncpg
-from machine import ROUNDS, Row, curl, database, peak_memory, psql, seconds, service
+from programs import ROUNDS, Row, curl, database, peak_memory, psql, seconds, service
 
 from segsvc.reports import store
 from segsvc.reports.links import Report
@@ -36,7 +36,6 @@ LOAD = """
 
 
 async def measure(server: str) -> list[Row]:
-    """Fill databases and measure."""
     million = await database(
         server, "million", LOAD.format(users=500_000, past=0, events=1_000_000)
     )
@@ -63,13 +62,13 @@ def million_events(dsn: str) -> list[Row]:
         query = query.replace(parameter, literal)
     copy = f"COPY ({query}) TO STDOUT (FORMAT csv, DELIMITER ';')"
     ours, bare = [], []
-    with service(dsn) as (url, status):
+    with service(dsn, 8190, workers=1) as (url, pid):
         address = link(url)
-        before = peak_memory(status)
+        before = peak_memory(pid)
         for _ in range(ROUNDS):
             bare.append(seconds(lambda: psql(dsn, copy)))
             ours.append(seconds(lambda: curl(address)))
-        after = peak_memory(status)
+        after = peak_memory(pid)
     return [
         ("report of a million events, events a second", f"{1e6 / median(ours):,.0f}", ""),
         ("the same, to psql's COPY", f"{median(bare) / median(ours):.2f}", "0.8"),

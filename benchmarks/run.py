@@ -1,7 +1,7 @@
 """Ratios of what the service does to what the same machine does without it.
 
-Starts a PostgreSQL and the service on loopback, fills databases, measures in interleaved rounds,
-prints a table of medians, and writes it to RESULTS.md beside this file. Needs curl.
+Starts a PostgreSQL and services on loopback, fills databases, measures in interleaved rounds,
+prints a table of medians, and writes it to RESULTS.md beside this file, with PROFILE.md after it.
 """
 
 import asyncio
@@ -15,21 +15,54 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import members
+import reads
 import reports
+import writes
+from programs import HERE, Row
 
 from segsvc import embedded
 
-HERE = Path(__file__).parent
+# The program, the Debian package that has it, and where that puts it out of the PATH.
+NEEDED = {
+    "curl": ("curl", ""),
+    "wrk": ("wrk", ""),
+    "pgbench": ("postgresql-15", "/usr/lib/postgresql/15/bin"),
+}
+
+# What is stored fits into memory, as it would on a server of this size: the growth of the cost is
+# measured, and not the size of the cache.
+CONFIGURATION = {**embedded.CONFIGURATION, "shared_buffers": "2GB", "max_wal_size": "8GB"}
+
+
+def programs() -> dict[str, str]:
+    """Return where the programs are that are needed, or say how to get them, and stop."""
+    path = os.environ["PATH"]
+    found = {
+        name: shutil.which(name, path=f"{path}:{folder}") for name, (_, folder) in NEEDED.items()
+    }
+    missing = [NEEDED[name][0] for name, where in found.items() if not where]
+    if missing:
+        sys.exit(f"the benchmark needs: apt-get install {' '.join(missing)}")
+    return {name: where for name, where in found.items() if where}
+
+
+async def measure(server: str, pgbench: str) -> list[Row]:
+    """Run everything; return rows of what, figure and aim."""
+    return [
+        *await reads.measure(server),
+        *await writes.measure(server, pgbench),
+        *await reports.measure(server),
+        *await members.measure(server),
+    ]
 
 
 def main() -> None:
-    if not shutil.which("curl"):
-        sys.exit("the benchmark needs curl: apt-get install curl")
+    pgbench = programs()["pgbench"]
     with (
         tempfile.TemporaryDirectory() as directory,
-        embedded.running(Path(directory), exclusive=True) as server,
+        embedded.running(Path(directory), exclusive=True, configuration=CONFIGURATION) as server,
     ):
-        rows = [*asyncio.run(members.measure(server)), *asyncio.run(reports.measure(server))]
+        rows = asyncio.run(measure(server, pgbench))
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=HERE,
@@ -43,7 +76,7 @@ def main() -> None:
         f"# Results of `make bench`\n\n{datetime.now(UTC):%Y-%m-%d}, {machine}, commit {commit};"
         f" medians of interleaved rounds.\n\n| what | figure | aim |\n|---|---|---|\n{table}\n"
     )
-    (HERE / "RESULTS.md").write_text(text)
+    (HERE / "RESULTS.md").write_text(text + "\n" + (HERE / "PROFILE.md").read_text())
     print(text)
 
 

@@ -1,0 +1,52 @@
+"""What a read is measured against: handlers of the same path, in as many processes.
+
+`bare` answers a constant of the same size; `one_query` runs the statement for each request, on a
+connection from a pool. Started as a program: handler, port, processes, database.
+"""
+
+import asyncio
+import os
+import sys
+
+import asyncpg
+import uvloop
+from aiohttp import web
+
+from segsvc import database
+from segsvc.answers import json_response
+from segsvc.memberships import store
+
+BODY = b'{"user_id": 50000, "segments": ["SEG_1", "SEG_4", "SEG_7"]}\n'
+
+
+async def bare(request: web.Request) -> web.Response:
+    del request
+    return web.Response(body=BODY, content_type="application/json")
+
+
+async def one_query(request: web.Request) -> web.Response:
+    user_id = int(request.match_info["user_id"])
+    async with database.connection(request.app[database.POOL]) as conn:
+        (segments,) = await store.list_at(conn, [user_id])
+    return json_response({"user_id": user_id, "segments": segments})
+
+
+async def serve(handler: str, port: int, dsn: str) -> None:
+    app = web.Application()
+    app[database.POOL] = asyncpg.create_pool(
+        dsn, min_size=0, max_size=10, server_settings=database.SESSION
+    )
+    app.router.add_get("/api/v1/users/{user_id}/segments", {"bare": bare}.get(handler, one_query))
+    runner = web.AppRunner(app, access_log=None)
+    async with app[database.POOL]:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port, reuse_port=True).start()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    name, port, processes, dsn = sys.argv[1:]
+    for _ in range(int(processes) - 1):
+        if os.fork() == 0:
+            break
+    uvloop.run(serve(name, int(port), dsn))
