@@ -2,39 +2,35 @@ CREATE FUNCTION public.rollout_point(slug text, user_id bigint) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ((('x'::text || encode(SUBSTRING(sha256((((slug || ':'::text) || (user_id)::text))::bytea) FROM 1 FOR 4), 'hex'::text)))::bit(32))::bigint;
 
-CREATE FUNCTION public.stay_events(for_user_id bigint, for_segment_id bigint) RETURNS TABLE(at timestamp with time zone, operation text, cause text)
+CREATE FUNCTION public.stay_events(for_user_id bigint, for_segment_id bigint) RETURNS TABLE(at timestamp with time zone, operation text, cause text, actor text)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
 SELECT
     bound.at,
     bound.operation,
-    CASE
-        WHEN bound.operation = 'add' THEN
-            CASE
-                WHEN EXISTS (
-                    SELECT FROM membership AS m
-                    WHERE
-                        m.user_id = for_user_id
-                        AND m.segment_id = for_segment_id
-                        AND m.included
-                        AND m.valid_from = bound.at
-                ) THEN 'added'
-                ELSE 'rollout'
-            END
-        WHEN bound.at = s.deleted_at THEN 'segment_deleted'
-        ELSE coalesce(
-            (
-                SELECT CASE WHEN bool_or(m.removed OR NOT m.included) THEN 'removed' ELSE 'expired' END
-                FROM membership AS m
-                WHERE
-                    m.user_id = for_user_id
-                    AND m.segment_id = for_segment_id
-                    AND CASE WHEN m.included THEN m.valid_to ELSE m.valid_from END = bound.at
-                HAVING count(*) > 0
-            ),
-            'rollout'
+    why.cause,
+    CASE why.cause
+        WHEN 'segment_deleted' THEN s.deleted_by
+        WHEN 'rollout' THEN (
+            SELECT CASE bound.operation WHEN 'add' THEN r.opened_by ELSE r.closed_by END
+            FROM rollout AS r
+            WHERE
+                r.segment_id = for_segment_id
+                AND CASE bound.operation WHEN 'add' THEN r.valid_from ELSE r.valid_to END = bound.at
         )
-    END AS cause
+        ELSE (
+            SELECT max(CASE WHEN m.valid_from = bound.at THEN m.opened_by ELSE m.closed_by END)
+            FROM membership AS m
+            WHERE
+                m.user_id = for_user_id
+                AND m.segment_id = for_segment_id
+                AND CASE
+                    WHEN bound.operation = 'add' THEN m.included AND m.valid_from = bound.at
+                    WHEN m.included THEN m.valid_to = bound.at
+                    ELSE m.valid_from = bound.at
+                END
+        )
+    END AS actor
 FROM segment AS s
 CROSS JOIN LATERAL (
     SELECT
@@ -64,6 +60,36 @@ CROSS JOIN LATERAL unnest(
 CROSS JOIN LATERAL (
     VALUES (lower(stay.period), 'add'), (upper(stay.period), 'remove')
 ) AS bound (at, operation)
+CROSS JOIN LATERAL (
+    SELECT
+        CASE
+            WHEN bound.operation = 'add' THEN
+                CASE
+                    WHEN EXISTS (
+                        SELECT FROM membership AS m
+                        WHERE
+                            m.user_id = for_user_id
+                            AND m.segment_id = for_segment_id
+                            AND m.included
+                            AND m.valid_from = bound.at
+                    ) THEN 'added'
+                    ELSE 'rollout'
+                END
+            WHEN bound.at = s.deleted_at THEN 'segment_deleted'
+            ELSE coalesce(
+                (
+                    SELECT CASE WHEN bool_or(m.removed OR NOT m.included) THEN 'removed' ELSE 'expired' END
+                    FROM membership AS m
+                    WHERE
+                        m.user_id = for_user_id
+                        AND m.segment_id = for_segment_id
+                        AND CASE WHEN m.included THEN m.valid_to ELSE m.valid_from END = bound.at
+                    HAVING count(*) > 0
+                ),
+                'rollout'
+            )
+        END AS cause
+) AS why
 WHERE s.id = for_segment_id AND bound.at <= now()
 $$;
 
@@ -85,6 +111,8 @@ CREATE TABLE public.membership (
     valid_from timestamp with time zone NOT NULL,
     valid_to timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
     removed boolean DEFAULT false NOT NULL,
+    opened_by text,
+    closed_by text,
     CONSTRAINT membership_period_check CHECK ((valid_from < valid_to)),
     CONSTRAINT membership_user_id_check CHECK ((user_id > 0))
 );
@@ -95,6 +123,8 @@ CREATE TABLE public.rollout (
     threshold bigint GENERATED ALWAYS AS ((floor(((percent * ('4294967296'::bigint)::numeric) / (100)::numeric)))::bigint) STORED NOT NULL,
     valid_from timestamp with time zone NOT NULL,
     valid_to timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    opened_by text,
+    closed_by text,
     CONSTRAINT rollout_percent_check CHECK (((percent >= (0)::numeric) AND (percent <= (100)::numeric))),
     CONSTRAINT rollout_period_check CHECK ((valid_from < valid_to))
 );
@@ -105,6 +135,8 @@ CREATE TABLE public.segment (
     description text NOT NULL,
     created_at timestamp with time zone NOT NULL,
     deleted_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    created_by text,
+    deleted_by text,
     CONSTRAINT segment_life_check CHECK ((created_at < deleted_at)),
     CONSTRAINT segment_slug_check CHECK ((slug ~ '^[A-Za-z][A-Za-z0-9_-]{0,63}$'::text))
 );

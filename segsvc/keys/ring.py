@@ -111,4 +111,9 @@ class Keyring:
                 await self._read()
 
 
+def actor(request: web.Request) -> str | None:
+    """Return the name of the key that `request` bears, to be recorded with what it does."""
+    return request[CALLER].name
+
+
 KEYRING = web.AppKey("keyring", Keyring)

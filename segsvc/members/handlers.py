@@ -10,6 +10,7 @@ from segsvc import bodies
 from segsvc.answers import json_response
 from segsvc.database import POOL, Connection, connection
 from segsvc.inputs import NO_PARAMETERS, pointer, read_query, read_slug
+from segsvc.keys.ring import actor
 from segsvc.members import store
 from segsvc.members.ids import BadLines, TooManyLines, UserIds
 from segsvc.members.schemas import MEMBER_PAGE, UNTIL
@@ -30,22 +31,14 @@ IMPORT_LIMIT = web.AppKey("import_limit", int)
 
 async def add_members(request: web.Request) -> web.Response:
     """`POST /segments/{slug}/members/add`."""
-    slug, expiry = read_slug(request), read_query(request, UNTIL)
-    async with request.app[IMPORTS].open() as conn:
-        user_ids = await _file(request, conn, slug)
-        with _refusals(slug):
-            imported = await store.add(conn, slug, user_ids, expiry)
-    return json_response(asdict(imported))
+    expiry = read_query(request, UNTIL)
+    return await _change(request, store.Wish(included=True, expiry=expiry, actor=actor(request)))
 
 
 async def remove_members(request: web.Request) -> web.Response:
     """`POST /segments/{slug}/members/remove`."""
-    slug, _ = read_slug(request), read_query(request, NO_PARAMETERS)
-    async with request.app[IMPORTS].open() as conn:
-        user_ids = await _file(request, conn, slug)
-        with _refusals(slug):
-            imported = await store.remove(conn, slug, user_ids)
-    return json_response(asdict(imported))
+    read_query(request, NO_PARAMETERS)
+    return await _change(request, store.Wish(included=False, actor=actor(request)))
 
 
 async def list_members(request: web.Request) -> web.StreamResponse:
@@ -69,25 +62,25 @@ async def list_members(request: web.Request) -> web.StreamResponse:
     )
 
 
+async def _change(request: web.Request, wish: store.Wish) -> web.Response:
+    """Change the members whose ids the body holds; what can be refused is, before it is sent."""
+    slug = read_slug(request)
+    charset = (request.charset or "utf-8").lower()
+    if request.content_type != "text/csv" or charset not in {"utf-8", "utf8", "us-ascii"}:
+        raise UnsupportedMediaType("send user ids, one a line, with Content-Type: text/csv")
+    user_ids = UserIds(bodies.pieces(request), request.app.get(IMPORT_LIMIT))
+    async with request.app[IMPORTS].open() as conn:
+        await _find(conn, slug)
+        with _refusals(slug):
+            imported = await store.change(conn, slug, user_ids, wish)
+    return json_response(asdict(imported))
+
+
 async def _find(conn: Connection, slug: str) -> int:
     segment_id = await segments.find(conn, slug)
     if segment_id is None:
         raise SegmentNotFound(slug)
     return segment_id
-
-
-async def _file(request: web.Request, conn: Connection, slug: str) -> UserIds:
-    """Return the user ids that the body of `request` holds, refused before it is sent if need be.
-
-    Raises:
-        UnsupportedMediaType: the body is not declared as CSV in UTF-8.
-        SegmentNotFound: the slug is not live.
-    """
-    charset = (request.charset or "utf-8").lower()
-    if request.content_type != "text/csv" or charset not in {"utf-8", "utf8", "us-ascii"}:
-        raise UnsupportedMediaType("send user ids, one a line, with Content-Type: text/csv")
-    await _find(conn, slug)
-    return UserIds(bodies.pieces(request), request.app.get(IMPORT_LIMIT))
 
 
 @contextmanager

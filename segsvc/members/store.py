@@ -26,6 +26,15 @@ class PastExpiry(Exception):  # noqa: N818
 
 
 @dataclass(frozen=True)
+class Wish:
+    """Whether users are to be in, until when, and the name of the key of whoever wishes it."""
+
+    included: bool
+    expiry: Expiry = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True)
 class Imported:
     """How many ids a file held, for how many users it changed something, and the difference."""
 
@@ -44,33 +53,16 @@ class Member:
     expires_at: str | None
 
 
-async def add(conn: Connection, slug: str, user_ids: UserIds, expiry: Expiry = None) -> Imported:
-    """Put users into a segment, all or nothing.
+async def change(conn: Connection, slug: str, user_ids: UserIds, wish: Wish) -> Imported:
+    """Put users into a segment or take them out, all or nothing.
+
+    The file is received first, which may take its time, and locks are taken only then. The change
+    is one transaction: whoever is killed when, all of it is there or nothing.
 
     Raises:
         SegmentGone: the slug is not live.
-        PastExpiry: `expiry` is not in the future.
+        PastExpiry: the end of the memberships is not in the future.
         BadLines, TooManyLines: what `user_ids` found.
-    """
-    return await _change(conn, slug, user_ids, included=True, expiry=expiry)
-
-
-async def remove(conn: Connection, slug: str, user_ids: UserIds) -> Imported:
-    """Take users out of a segment, all or nothing.
-
-    Raises:
-        SegmentGone: the slug is not live.
-        BadLines, TooManyLines: what `user_ids` found.
-    """
-    return await _change(conn, slug, user_ids, included=False, expiry=None)
-
-
-async def _change(
-    conn: Connection, slug: str, user_ids: UserIds, *, included: bool, expiry: Expiry
-) -> Imported:
-    """Receive the file first, which may take its time, and lock only then.
-
-    The change is one transaction: whoever is killed when, all of it is there or nothing.
     """
     await conn.execute(STAGE)
     await conn.copy_to_table("staged", source=user_ids, format="text")
@@ -80,10 +72,10 @@ async def _change(
         if segment_id is None:
             raise SegmentGone
         now: datetime = await conn.fetchval(LOCK_USERS)
-        until = now + expiry if isinstance(expiry, timedelta) else expiry
+        until = now + wish.expiry if isinstance(wish.expiry, timedelta) else wish.expiry
         if until is not None and until <= now:
             raise PastExpiry
-        changed = await conn.fetchval(CHANGE, segment_id, now, included, until)
+        changed = await conn.fetchval(CHANGE, segment_id, now, wish.included, until, wish.actor)
     return Imported(user_ids.received, changed, user_ids.received - changed)
 
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from segsvc.answers import json_response, rfc3339
 from segsvc.database import POOL, connection
 from segsvc.inputs import NO_PARAMETERS, pointer, read_body, read_path, read_query
+from segsvc.keys.ring import actor
 from segsvc.memberships import store
 from segsvc.memberships.reads import READS
 from segsvc.memberships.schemas import EVENT_PAGE, MOMENT, USER_CHANGE, USER_LIST
@@ -22,7 +23,7 @@ async def change_user(request: web.Request) -> web.Response:
     add = {addition.slug: addition.expiry for addition in wish.add}
     async with connection(request.app[POOL]) as conn:
         try:
-            changed = await store.change(conn, user_id, add, wish.remove)
+            changed = await store.change(conn, user_id, add, wish.remove, actor(request))
         except store.UnknownSlugs as error:
             listed = [("add", i, addition.slug) for i, addition in enumerate(wish.add)]
             listed += [("remove", i, slug) for i, slug in enumerate(wish.remove)]
@@ -105,6 +106,7 @@ def _document(reason: store.Reason) -> dict[str, Any]:
         "expires_at": rfc3339(reason.expires_at) if reason.expires_at else None,
         "percent": None if reason.percent is None else float(reason.percent),
         "point": None if reason.point is None else _percentage(reason.point),
+        "actor": reason.actor,
     }
 
 

@@ -52,7 +52,8 @@ class Changed:
 class Reason:
     """Why a user is in a segment or kept out of it.
 
-    `percent` and `point` (of 2^32) are None in a manual segment, `expires_at` without an end.
+    `percent` and `point` (of 2^32) are None in a manual segment, `expires_at` without an end,
+    `actor` if whoever opened it bore no key.
     """
 
     slug: str
@@ -62,16 +63,18 @@ class Reason:
     expires_at: datetime | None
     percent: Decimal | None
     point: int | None
+    actor: str | None
 
 
 @dataclass(frozen=True)
 class Event:
-    """A user entered a segment (`operation` is "add") or left it ("remove")."""
+    """A user entered a segment (`operation` is "add") or left it ("remove"), by whom if known."""
 
     at: datetime
     slug: str
     operation: str
     cause: str
+    actor: str | None
 
 
 async def change(
@@ -79,6 +82,7 @@ async def change(
     user_id: int,
     add: Mapping[str, datetime | timedelta | None],
     remove: Sequence[str],
+    actor: str | None = None,
 ) -> Changed:
     """Put a user into some segments and take the user out of others, all or nothing.
 
@@ -100,7 +104,7 @@ async def change(
             raise PastExpiry(past)
         added = [ids[slug] for slug in ends]
         removed = [ids[slug] for slug in set(remove)]
-        rows = await conn.fetch(CHANGE, user_id, now, added, list(ends.values()), removed)
+        rows = await conn.fetch(CHANGE, user_id, now, added, list(ends.values()), removed, actor)
     slugs = {segment_id: slug for slug, segment_id in ids.items()}
     return Changed(
         added=sorted(slugs[row["segment_id"]] for row in rows if row["included"]),

@@ -8,6 +8,7 @@ from aiohttp import web
 from segsvc.answers import json_response, rfc3339
 from segsvc.database import POOL, connection
 from segsvc.inputs import NO_PARAMETERS, read_body, read_query, read_slug
+from segsvc.keys.ring import actor
 from segsvc.problems import SegmentNotFound, SlugTaken
 from segsvc.segments import store
 from segsvc.segments.schemas import NEW_SEGMENT, SEGMENT_CHANGE, SEGMENT_PAGE
@@ -17,7 +18,7 @@ async def create_segment(request: web.Request) -> web.Response:
     """`POST /segments`."""
     new = await read_body(request, NEW_SEGMENT)
     async with connection(request.app[POOL]) as conn:
-        segment = await store.create(conn, **new)
+        segment = await store.create(conn, **new, actor=actor(request))
     if segment is None:
         raise SlugTaken(f"{new['slug']} is live: delete it first, or take another slug")
     location = f"{request.path}/{segment.slug}"
@@ -52,7 +53,7 @@ async def change_segment(request: web.Request) -> web.Response:
     slug = _slug(request)
     wish = await read_body(request, SEGMENT_CHANGE)
     async with connection(request.app[POOL]) as conn:
-        segment = await store.change(conn, slug, wish)
+        segment = await store.change(conn, slug, wish, actor(request))
     if segment is None:
         raise SegmentNotFound(slug)
     return json_response(_document(segment))
@@ -62,7 +63,7 @@ async def delete_segment(request: web.Request) -> web.Response:
     """`DELETE /segments/{slug}`."""
     slug = _slug(request)
     async with connection(request.app[POOL]) as conn:
-        deleted = await store.delete(conn, slug)
+        deleted = await store.delete(conn, slug, actor(request))
     if not deleted:
         raise SegmentNotFound(slug)
     return web.Response(status=204)

@@ -40,12 +40,16 @@ class CountedSegment(Segment):
 
 
 async def create(
-    conn: Connection, slug: str, description: str = "", percent: Decimal | None = None
+    conn: Connection,
+    slug: str,
+    description: str = "",
+    percent: Decimal | None = None,
+    actor: str | None = None,
 ) -> Segment | None:
     """Create a segment and return it, or None if a live one has the slug."""
     async with conn.transaction():
         await conn.execute(LOCK_SLUG, slug)
-        row = await conn.fetchrow(CREATE, slug, description, percent)
+        row = await conn.fetchrow(CREATE, slug, description, percent, actor)
     return Segment(**row) if row else None
 
 
@@ -66,7 +70,9 @@ async def find(conn: Connection, slug: str) -> int | None:
     return segment_id
 
 
-async def change(conn: Connection, slug: str, wish: Mapping[str, Any]) -> CountedSegment | None:
+async def change(
+    conn: Connection, slug: str, wish: Mapping[str, Any], actor: str | None = None
+) -> CountedSegment | None:
     """Change what `wish` names of a segment, `description` or `percent`, and return it, or None.
 
     A `percent` of None makes the segment manual.
@@ -78,19 +84,19 @@ async def change(conn: Connection, slug: str, wish: Mapping[str, Any]) -> Counte
         if "description" in wish:
             await conn.execute(DESCRIBE, lock["id"], wish["description"])
         if "percent" in wish:
-            await conn.execute(SET_PERCENT, lock["id"], lock["locked_at"], wish["percent"])
+            await conn.execute(SET_PERCENT, lock["id"], lock["locked_at"], wish["percent"], actor)
     # Counting the members of a large segment is not to be waited for under its lock. What another
     # request changed since then is not this one's answer.
     segment = await get(conn, slug)
     return replace(segment, **wish) if segment else None
 
 
-async def delete(conn: Connection, slug: str) -> bool:
+async def delete(conn: Connection, slug: str, actor: str | None = None) -> bool:
     """End the life of a segment; return whether there was one."""
     async with conn.transaction():
         lock = await _lock(conn, slug)
         if lock is not None:
-            await conn.execute(DELETE, lock["id"], lock["locked_at"])
+            await conn.execute(DELETE, lock["id"], lock["locked_at"], actor)
         return lock is not None
 
 

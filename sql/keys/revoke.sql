@@ -5,7 +5,7 @@
 --
 -- Returns: one row: name text; none if there is no such key, or it was revoked
 -- Locks:   the key
--- Index:   api_key_pkey
+-- Index:   none: the keys are few
 
 UPDATE api_key AS k
 SET revoked_at = clock_timestamp()

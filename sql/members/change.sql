@@ -6,6 +6,7 @@
 -- $2 now        timestamptz, read after the users were locked
 -- $3 included   boolean, true to add and false to remove
 -- $4 until      timestamptz, the end of what is added, after $2; null for none
+-- $5 actor      text, null for nobody in particular
 --
 -- Returns: one row: changed bigint, the number of users for whom something changed
 -- Locks:   the periods it ends or moves the end of; the users' locks keep others away
@@ -61,7 +62,10 @@ ended AS (
     UPDATE membership AS m
     SET
         valid_to = CASE WHEN changed.moves THEN changed.valid_to ELSE changed.bound END,
-        removed = NOT $3::boolean
+        removed = NOT $3::boolean,
+        closed_by = CASE
+            WHEN NOT changed.moves OR changed.valid_to < 'infinity' THEN $5::text
+        END
     FROM changed
     WHERE
         m.user_id = changed.user_id
@@ -71,13 +75,17 @@ ended AS (
 ),
 
 begun AS (
-    INSERT INTO membership (user_id, segment_id, included, valid_from, valid_to)
+    INSERT INTO membership (
+        user_id, segment_id, included, valid_from, valid_to, opened_by, closed_by
+    )
     SELECT
         changed.user_id,
         $1::bigint AS segment_id,
         $3::boolean AS included,
         changed.bound AS valid_from,
-        changed.valid_to
+        changed.valid_to,
+        $5::text AS opened_by,
+        CASE WHEN changed.valid_to < 'infinity' THEN $5::text END AS closed_by
     FROM (SELECT count(*) AS ends FROM ended) AS done
     CROSS JOIN changed
     WHERE changed.begins AND NOT changed.moves

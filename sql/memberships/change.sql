@@ -6,6 +6,7 @@
 -- $3 add     bigint[], ids of locked segments
 -- $4 until   timestamptz[], the end for each of them, after $2; null for none
 -- $5 remove  bigint[], ids of locked segments, none of them in $3
+-- $6 actor   text, null for nobody in particular
 --
 -- Returns: a row for each segment changed: segment_id bigint, included boolean
 -- Locks:   the periods it ends or moves the end of; the user's lock keeps others away
@@ -19,6 +20,7 @@
 -- A period ends after its beginning and begins after the one before it, even if the clock has
 -- stepped back; the latest period that has not ended is the one met. Ends are written before
 -- beginnings, because no two periods of a user and a segment may end together, at infinity too.
+-- Whoever sets an end in advance is who closed the period.
 
 WITH wanted AS (
     SELECT
@@ -77,7 +79,10 @@ ended AS (
     UPDATE membership AS m
     SET
         valid_to = CASE WHEN changed.moves THEN changed.valid_to ELSE changed.bound END,
-        removed = NOT changed.included
+        removed = NOT changed.included,
+        closed_by = CASE
+            WHEN NOT changed.moves OR changed.valid_to < 'infinity' THEN $6::text
+        END
     FROM changed
     WHERE
         m.user_id = $1::bigint
@@ -87,13 +92,17 @@ ended AS (
 ),
 
 begun AS (
-    INSERT INTO membership (user_id, segment_id, included, valid_from, valid_to)
+    INSERT INTO membership (
+        user_id, segment_id, included, valid_from, valid_to, opened_by, closed_by
+    )
     SELECT
         $1::bigint AS user_id,
         changed.segment_id,
         changed.included,
         changed.bound AS valid_from,
-        changed.valid_to
+        changed.valid_to,
+        $6::text AS opened_by,
+        CASE WHEN changed.valid_to < 'infinity' THEN $6::text END AS closed_by
     FROM (SELECT count(*) AS ends FROM ended) AS done
     CROSS JOIN changed
     WHERE changed.begins AND NOT changed.moves

@@ -4,8 +4,8 @@
 -- $1 user_id bigint
 --
 -- Returns: a row each, in the order of the slugs: slug text, included boolean, by_hand boolean,
---          since timestamptz, expires_at timestamptz, percent numeric, point bigint;
---          the last two null in a manual segment
+--          since timestamptz, expires_at timestamptz, percent numeric, point bigint,
+--          actor text; percent and point null in a manual segment
 -- Locks:   none
 -- Index:   membership_pkey, membership_segment_id_user_id_idx, segment_pkey, users_pkey
 --
@@ -17,7 +17,8 @@ WITH by_hand AS (
         m.segment_id,
         m.included,
         m.valid_from,
-        m.valid_to
+        m.valid_to,
+        m.opened_by
     FROM membership AS m
     WHERE m.user_id = $1::bigint AND m.valid_to > now() AND m.valid_from <= now()
 ),
@@ -27,6 +28,7 @@ by_rollout AS (
         r.segment_id,
         s.slug,
         r.percent,
+        r.opened_by,
         rollout_point(s.slug, $1::bigint) AS point
     FROM rollout AS r
     INNER JOIN segment AS s ON r.segment_id = s.id
@@ -45,7 +47,8 @@ SELECT
     by_hand.valid_from AS since,
     nullif(by_hand.valid_to, 'infinity') AS expires_at,
     r.percent,
-    CASE WHEN r.percent IS NOT NULL THEN rollout_point(s.slug, $1::bigint) END AS point
+    CASE WHEN r.percent IS NOT NULL THEN rollout_point(s.slug, $1::bigint) END AS point,
+    by_hand.opened_by AS actor
 FROM by_hand
 INNER JOIN segment AS s ON by_hand.segment_id = s.id
 LEFT JOIN rollout AS r
@@ -59,7 +62,8 @@ SELECT
     lower(stay.period) AS since,
     NULL AS expires_at,
     by_rollout.percent,
-    by_rollout.point
+    by_rollout.point,
+    by_rollout.opened_by AS actor
 FROM by_rollout
 CROSS JOIN
     LATERAL unnest(

@@ -8,7 +8,8 @@
 -- $5 after_slug text, likewise; '' for the first page
 -- $6 limit      bigint
 --
--- Returns: a row each: at timestamptz, slug text, operation text, cause text
+-- Returns: a row each: at timestamptz, slug text, operation text, cause text,
+--          actor text
 -- Locks:   none
 -- Index:   membership_pkey, membership_segment_id_user_id_idx, users_pkey
 --
@@ -28,7 +29,8 @@ SELECT
     e.at,
     s.slug,
     e.operation,
-    e.cause
+    e.cause,
+    e.actor
 FROM met
 INNER JOIN segment AS s ON met.segment_id = s.id
 CROSS JOIN LATERAL stay_events($1::bigint, met.segment_id) AS e

@@ -4,6 +4,7 @@
 -- $1 slug        text
 -- $2 description text
 -- $3 percent     numeric, null for a manual segment
+-- $4 actor       text, null for nobody in particular
 --
 -- Returns: one row: slug text, description text, percent numeric, created_at timestamptz;
 --          none if the slug is taken
@@ -13,7 +14,7 @@
 -- A life begins after every earlier life of the slug, even if the clock has stepped back.
 
 WITH created AS (
-    INSERT INTO segment AS s (slug, description, created_at)
+    INSERT INTO segment AS s (slug, description, created_at, created_by)
     SELECT
         $1::text AS slug,
         $2::text AS description,
@@ -24,17 +25,19 @@ WITH created AS (
                 FROM segment AS dead
                 WHERE dead.slug = $1::text AND dead.deleted_at < 'infinity'
             )
-        ) AS created_at
+        ) AS created_at,
+        $4::text AS created_by
     ON CONFLICT (deleted_at, slug) DO NOTHING
     RETURNING s.id, s.slug, s.description, s.created_at
 ),
 
 begun AS (
-    INSERT INTO rollout (segment_id, percent, valid_from)
+    INSERT INTO rollout (segment_id, percent, valid_from, opened_by)
     SELECT
         created.id AS segment_id,
         $3::numeric AS percent,
-        created.created_at AS valid_from
+        created.created_at AS valid_from,
+        $4::text AS opened_by
     FROM created
     WHERE $3::numeric IS NOT NULL
 )

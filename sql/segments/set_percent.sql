@@ -5,6 +5,7 @@
 -- $1 id      bigint
 -- $2 now     timestamptz, read after the segment was locked
 -- $3 percent numeric, null to make the segment manual
+-- $4 actor   text, null for nobody in particular
 --
 -- Returns: nothing
 -- Locks:   the rollout it ends; the segment's lock keeps others away
@@ -15,7 +16,9 @@
 
 WITH ended AS (
     UPDATE rollout AS r
-    SET valid_to = greatest($2::timestamptz, r.valid_from + interval '1 microsecond')
+    SET
+        valid_to = greatest($2::timestamptz, r.valid_from + interval '1 microsecond'),
+        closed_by = $4::text
     WHERE
         r.segment_id = $1::bigint
         AND r.valid_to = 'infinity'
@@ -29,11 +32,12 @@ earlier AS (
     WHERE r.segment_id = $1::bigint AND r.valid_to < 'infinity'
 )
 
-INSERT INTO rollout (segment_id, percent, valid_from)
+INSERT INTO rollout (segment_id, percent, valid_from, opened_by)
 SELECT
     $1::bigint AS segment_id,
     $3::numeric AS percent,
-    greatest($2::timestamptz, max(ended.valid_to), max(earlier.valid_to)) AS valid_from
+    greatest($2::timestamptz, max(ended.valid_to), max(earlier.valid_to)) AS valid_from,
+    $4::text AS opened_by
 FROM earlier
 LEFT JOIN ended ON TRUE
 HAVING

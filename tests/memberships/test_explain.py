@@ -42,6 +42,7 @@ async def test_each_reason(client: Client) -> None:
     reasons = await explain(client, 1000)
     for reason in reasons.values():
         assert TIME.fullmatch(reason.pop("since"))
+        assert reason.pop("actor") is None
     assert TIME.fullmatch(reasons["BOTH"].pop("expires_at"))
     assert reasons == {
         "ALL": {
