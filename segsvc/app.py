@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from segsvc import database, schema
+from segsvc import access, database, schema
 from segsvc.answers import json_response
 from segsvc.keys.ring import KEYRING, Keyring
 from segsvc.members import handlers as members
@@ -83,7 +83,11 @@ def create_app(
 
     app = web.Application(
         middlewares=[answer_problems, authorize],
-        handler_args={"auto_decompress": False},  # see segsvc.bodies
+        handler_args={
+            "auto_decompress": False,  # see segsvc.bodies
+            "access_log_class": access.AccessLog,
+            "access_log": access.log,
+        },
     )
     app[EXPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_EXPORTS))
     app[IMPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_IMPORTS))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Self
 import asyncpg
 from aiohttp import web
 
+from segsvc.outages import Outage
+
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
@@ -17,6 +19,12 @@ else:  # the driver's classes take no parameters at run time
     Connection = asyncpg.Connection
 
 POOL = web.AppKey("pool", Pool)
+
+# As all requests of this process see it.
+OUTAGE = Outage()
+
+# Connections that a process opens for requests at most.
+POOL_SIZE = 10
 
 # Seconds. A request that waits longer is answered 503, and may be repeated.
 ACQUIRE_TIMEOUT = 5
@@ -71,11 +79,15 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except _AWAY as error:
+        OUTAGE.failed(error)
         raise Unavailable(f"{type(error).__name__}: {error}") from error
     except asyncpg.InterfaceError as error:
         if isinstance(error, ValueError):  # a value that the driver refuses is a defect of ours
             raise
+        OUTAGE.failed(error)
         raise Unavailable(str(error)) from error  # the connection broke under the statement
+    if OUTAGE.since is not None:
+        OUTAGE.over()
 
 
 def pool(dsn: str) -> Pool:
@@ -83,7 +95,7 @@ def pool(dsn: str) -> Pool:
     return asyncpg.create_pool(
         dsn,
         min_size=0,
-        max_size=10,
+        max_size=POOL_SIZE,
         timeout=ACQUIRE_TIMEOUT,
         command_timeout=COMMAND_TIMEOUT,
         # Every statement is a file: the cache holds them all, for good.

@@ -23,7 +23,7 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
-from segsvc import schema
+from segsvc import logs, schema
 from segsvc.app import create_app
 from segsvc.config import Settings
 from segsvc.database import KeptConnection, Unavailable
@@ -74,7 +74,7 @@ async def serve(
         public_url=settings.public_url,
         import_limit=settings.import_limit,
     )
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
     try:
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, reuse_port=shared).start()
@@ -213,6 +213,7 @@ def _bound(family: int, kind: int, number: int, address: Any, *, shared: bool) -
 def _work() -> None:
     """Be a worker: its settings are in the environment, the database's address among them."""
     settings = Settings.load(os.environ, serving=True)
+    logs.configure(settings.log_level)
     assert settings.database_url
     assert settings.secret
     served = serve(
