@@ -1,13 +1,13 @@
-"""What is noted of each request when its answer is out: a line in the log."""
+"""What is noted of each request when its answer is out: how long it took, and a line in the log."""
 
 import logging
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from segsvc import correlation, logs
+from segsvc import correlation, logs, metrics
 
-# The route of requests for which there is none.
+# The label of requests for which there is no route. Their methods may be any word at all.
 UNMATCHED = "unmatched"
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,8 @@ class AccessLog(AbstractAccessLogger):
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Note one request, which took `time` seconds."""
         route = _template(request)
+        method = UNMATCHED if route == UNMATCHED else request.method
+        metrics.request_duration(method, route, response.status).observe(time)
         if self.logger.isEnabledFor(logging.INFO):
             logs.request_line(
                 method=request.method,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 import asyncpg
 from aiohttp import web
 
+from segsvc import metrics
 from segsvc.outages import Outage
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def _translated() -> Iterator[None]:
 
 def pool(dsn: str) -> Pool:
     """Return the pool for requests. It connects when it is first asked to."""
+    metrics.POOL_LIMIT.set(POOL_SIZE)
     return asyncpg.create_pool(
         dsn,
         min_size=0,
@@ -160,7 +162,7 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
     Raises:
         Unavailable: there is none, or it broke, or the server cannot do its work.
     """
-    with _translated():
+    with _translated(), metrics.POOL_IN_USE.track_inprogress():
         async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             yield conn
 

@@ -23,7 +23,7 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
-from segsvc import logs, schema
+from segsvc import logs, metrics, schema
 from segsvc.app import create_app
 from segsvc.config import Settings
 from segsvc.database import KeptConnection, Unavailable
@@ -98,9 +98,9 @@ async def supervise(
     stopping = _told_to_stop()
     async with KeptConnection(dsn) as kept, kept.lend() as conn:
         await schema.check(conn)
-    environ = os.environ | {"SEGSVC_DATABASE_URL": dsn, "SEGSVC_SECRET": secret}
-    with _held(settings.host, settings.port):
-        workers = _Workers(environ, stopping, ready, count)
+    own = {"SEGSVC_DATABASE_URL": dsn, "SEGSVC_SECRET": secret}
+    with _held(settings.host, settings.port), metrics.shared() as counting:
+        workers = _Workers(os.environ | own | counting, stopping, ready, count)
         for end in await asyncio.gather(*workers.places, return_exceptions=True):
             if end is not None:
                 raise end
@@ -169,6 +169,7 @@ class _Workers:
         except TimeoutError:
             process.kill()
             await process.wait()
+        metrics.forget(self._environ[metrics.FOLDER], process.pid)
 
 
 def _told_to_stop() -> asyncio.Event:

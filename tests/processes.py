@@ -56,7 +56,7 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def serving(
-    log: Path | None = None, **settings: str
+    log: Path | None = None, /, **settings: str
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run `segsvc serve` on a free port; yield its address and process, and stop it after.
 

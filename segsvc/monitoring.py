@@ -1,0 +1,26 @@
+"""What operators' tools ask: whether the process lives, whether it can work, and its figures."""
+
+from aiohttp import web
+
+from segsvc import metrics
+from segsvc.answers import json_response
+from segsvc.readiness import READINESS
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """`GET /healthz`: the process answers. Says nothing of the database, on purpose."""
+    del request
+    return json_response({"status": "ok"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """`GET /readyz`: the database answers, and its schema is this version's."""
+    if problem := await request.app[READINESS].problem():
+        raise problem
+    return json_response({"status": "ok"})
+
+
+async def show_metrics(request: web.Request) -> web.Response:
+    """`GET /metrics`: figures for Prometheus, of all processes of the service."""
+    await request.app[READINESS].problem()  # which notes whether the database is up
+    return web.Response(body=metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})
