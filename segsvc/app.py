@@ -13,6 +13,8 @@ from segsvc.members.handlers import IMPORT_LIMIT
 from segsvc.memberships import handlers as memberships
 from segsvc.memberships import reads
 from segsvc.middlewares import OPEN, READING, answer_problems, authorize
+from segsvc.openapi import handlers as openapi
+from segsvc.openapi.document import DESCRIPTION, Description
 from segsvc.readiness import READINESS, Readiness
 from segsvc.reports import handlers as reports
 from segsvc.reports.settings import REPORTS, ReportSettings
@@ -31,6 +33,9 @@ OPEN_ROUTES = (
     web.get("/healthz", monitoring.healthz),
     web.get("/readyz", monitoring.readyz),
     web.get("/metrics", monitoring.show_metrics),
+    web.get("/openapi.json", openapi.show_openapi),
+    web.get("/docs", openapi.show_docs),
+    web.get("/docs/{file}", openapi.show_docs_file),
     web.get(f"{BASE}/reports/{{period}}.csv", reports.download_report),
 )
 READING_ROUTES = (
@@ -95,4 +100,5 @@ def create_app(
     app[OPEN] = frozenset(route.handler for route in OPEN_ROUTES)
     app[READING] = frozenset(route.handler for route in READING_ROUTES)
     app.add_routes([*OPEN_ROUTES, *READING_ROUTES, *EDITING_ROUTES])
+    app[DESCRIPTION] = Description(app)
     return app
