@@ -210,6 +210,7 @@ async def test_page_is_served_from_here(client: Client) -> None:
     assert "default-src 'none'" in policy
     assert "script-src 'self';" in policy
     assert "http" not in policy
+    assert "unsafe" not in policy
     text = await page.text()
     assert "<script>" not in text
     named = re.findall(r'(?:src|href)="([^"]+)"', text)
