@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+import psutil
 import pytest
 from aiohttp.web import Application
 from conftest import Client, database_name
@@ -137,38 +138,29 @@ async def test_reads_pool_and_streams(client: Client) -> None:
     assert value(after, "segsvc_pool_connections_limit") == 10
 
 
-async def test_processes_count_together(
-    dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Any process shows the figures of all; of one that was killed what it counted stays."""
-    await conn.execute(
-        "INSERT INTO segment (slug, description, created_at) VALUES ('A', '', now())"
-    )
-    with metrics.shared() as variables:
-        for name, folder in variables.items():
-            monkeypatch.setenv(name, folder)
-        with (
-            serving(database_url=dsn) as (first, process),
-            serving(database_url=dsn) as (second, _),
-        ):
-            for _ in range(5):
-                assert answers(f"{first}/api/v1/users/1/segments")
-            assert answers(f"{second}/api/v1/users/1/segments")
-            with importing(first, "A"):
-                deadline = time.monotonic() + PATIENCE
-                while (
-                    value(read(f"{second}/metrics"), "segsvc_streams_under_way", kind="import") != 1
-                ):
-                    assert time.monotonic() < deadline
-                process.kill()
-                process.wait(PATIENCE)
-            metrics.forget(folder, process.pid)
-            text = read(f"{second}/metrics")
-            route = "/api/v1/users/{user_id}/segments"
-            assert value(text, "segsvc_request_duration_seconds_count", route=route) == 6
-            assert value(text, "segsvc_streams_under_way", kind="import") == 0
-            assert value(text, "segsvc_pool_connections_limit") == 10
-            assert value(text, "segsvc_database_up") == 1
+async def test_workers_count_together(dsn: str) -> None:
+    """Any worker shows the figures of all; of one that was killed what it counted stays."""
+    with serving(database_url=dsn, workers="2") as (url, process):
+        for _ in range(20):
+            assert answers(f"{url}/api/v1/users/1/segments")
+        text = read(f"{url}/metrics")
+        route = "/api/v1/users/{user_id}/segments"
+        assert value(text, "segsvc_request_duration_seconds_count", route=route) == 20
+        assert value(text, "segsvc_reads_per_query_sum") == 20
+        assert value(text, "segsvc_pool_connections_limit") == 20
+        assert value(text, "segsvc_database_up") == 1
+        first, second = psutil.Process(process.pid).children()
+        (folder,) = {worker.environ()[metrics.FOLDER] for worker in (first, second)}
+        first.kill()
+        first.wait(PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while len(psutil.Process(process.pid).children()) < 2 or not answers(f"{url}/readyz"):
+            assert time.monotonic() < deadline
+        while value(text := read(f"{url}/metrics"), "segsvc_pool_connections_limit") != 20:
+            assert time.monotonic() < deadline
+        assert value(text, "segsvc_request_duration_seconds_count", route=route) == 20
+        files = await asyncio.to_thread(lambda: sorted(p.name for p in Path(folder).iterdir()))
+        assert not [name for name in files if name.startswith("gauge") and f"_{first.pid}." in name]
     assert not await asyncio.to_thread(Path(folder).exists)
 
 
