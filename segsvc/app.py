@@ -6,14 +6,16 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from segsvc import database, schema
-from segsvc.answers import json_response
+from segsvc import access, database, metrics, monitoring, schema
 from segsvc.keys.ring import KEYRING, Keyring
 from segsvc.members import handlers as members
 from segsvc.members.handlers import IMPORT_LIMIT
 from segsvc.memberships import handlers as memberships
 from segsvc.memberships import reads
 from segsvc.middlewares import OPEN, READING, answer_problems, authorize
+from segsvc.openapi import handlers as openapi
+from segsvc.openapi.document import DESCRIPTION, Description
+from segsvc.readiness import READINESS, Readiness
 from segsvc.reports import handlers as reports
 from segsvc.reports.settings import REPORTS, ReportSettings
 from segsvc.segments import handlers as segments
@@ -26,15 +28,14 @@ MAX_EXPORTS = 2
 MAX_IMPORTS = 2
 
 
-async def healthz(request: web.Request) -> web.Response:
-    """`GET /healthz`: the process answers. Says nothing of the database, on purpose."""
-    del request
-    return json_response({"status": "ok"})
-
-
 # Whoever has a report's link may follow it: it is signed.
 OPEN_ROUTES = (
-    web.get("/healthz", healthz),
+    web.get("/healthz", monitoring.healthz),
+    web.get("/readyz", monitoring.readyz),
+    web.get("/metrics", monitoring.show_metrics),
+    web.get("/openapi.json", openapi.show_openapi),
+    web.get("/docs", openapi.show_docs),
+    web.get("/docs/{file}", openapi.show_docs_file),
     web.get(f"{BASE}/reports/{{period}}.csv", reports.download_report),
 )
 READING_ROUTES = (
@@ -78,15 +79,20 @@ def create_app(
             async with database.connection(pool) as conn:
                 await schema.check(conn)
             app[database.POOL] = pool
+            app[READINESS] = Readiness(pool)
             async with Keyring(pool, anonymous=anonymous).kept_fresh() as app[KEYRING]:
                 yield
 
     app = web.Application(
         middlewares=[answer_problems, authorize],
-        handler_args={"auto_decompress": False},  # see segsvc.bodies
+        handler_args={
+            "auto_decompress": False,  # see segsvc.bodies
+            "access_log_class": access.AccessLog,
+            "access_log": access.log,
+        },
     )
-    app[EXPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_EXPORTS))
-    app[IMPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_IMPORTS))
+    app[EXPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_EXPORTS), metrics.UNDER_WAY.labels("export"))
+    app[IMPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_IMPORTS), metrics.UNDER_WAY.labels("import"))
     if import_limit is not None:
         app[IMPORT_LIMIT] = import_limit
     app[REPORTS] = ReportSettings(secret, public_url)
@@ -94,4 +100,5 @@ def create_app(
     app[OPEN] = frozenset(route.handler for route in OPEN_ROUTES)
     app[READING] = frozenset(route.handler for route in READING_ROUTES)
     app.add_routes([*OPEN_ROUTES, *READING_ROUTES, *EDITING_ROUTES])
+    app[DESCRIPTION] = Description(app)
     return app

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from segsvc.inputs import failures
+from segsvc.logs import LEVELS
 
 PREFIX = "SEGSVC_"
 
@@ -36,6 +37,7 @@ class Settings:
     import_limit: int | None
     key: str | None
     allow_anonymous: bool
+    log_level: str
 
     @property
     def anonymous(self) -> bool:
@@ -133,6 +135,11 @@ class _Environment(Schema):
         load_default=None,
         validate=validate.Range(1, error="must be a number of user ids, 1 or more"),
         error_messages={"invalid": "must be a number of user ids, 1 or more"},
+    )
+    log_level = fields.String(
+        data_key="SEGSVC_LOG_LEVEL",
+        load_default="INFO",
+        validate=validate.OneOf(LEVELS, error="must be one of {choices}"),
     )
     public_url = fields.Url(
         data_key="SEGSVC_PUBLIC_URL",

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Self
 import asyncpg
 from aiohttp import web
 
+from segsvc import metrics
+from segsvc.outages import Outage
+
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
@@ -17,6 +20,12 @@ else:  # the driver's classes take no parameters at run time
     Connection = asyncpg.Connection
 
 POOL = web.AppKey("pool", Pool)
+
+# As all requests of this process see it.
+OUTAGE = Outage()
+
+# Connections that a process opens for requests at most.
+POOL_SIZE = 10
 
 # Seconds. A request that waits longer is answered 503, and may be repeated.
 ACQUIRE_TIMEOUT = 5
@@ -71,19 +80,24 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except _AWAY as error:
+        OUTAGE.failed(error)
         raise Unavailable(f"{type(error).__name__}: {error}") from error
     except asyncpg.InterfaceError as error:
         if isinstance(error, ValueError):  # a value that the driver refuses is a defect of ours
             raise
+        OUTAGE.failed(error)
         raise Unavailable(str(error)) from error  # the connection broke under the statement
+    if OUTAGE.since is not None:
+        OUTAGE.over()
 
 
 def pool(dsn: str) -> Pool:
     """Return the pool for requests. It connects when it is first asked to."""
+    metrics.POOL_LIMIT.set(POOL_SIZE)
     return asyncpg.create_pool(
         dsn,
         min_size=0,
-        max_size=10,
+        max_size=POOL_SIZE,
         timeout=ACQUIRE_TIMEOUT,
         command_timeout=COMMAND_TIMEOUT,
         # Every statement is a file: the cache holds them all, for good.
@@ -148,7 +162,7 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
     Raises:
         Unavailable: there is none, or it broke, or the server cannot do its work.
     """
-    with _translated():
+    with _translated(), metrics.POOL_IN_USE.track_inprogress():
         async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             yield conn
 

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from segsvc import problems
+from segsvc import correlation, problems
 from segsvc.database import Unavailable
 from segsvc.keys.ring import CALLER, KEYRING
 from segsvc.keys.store import EDITOR
@@ -21,18 +21,25 @@ log = logging.getLogger(__name__)
 
 @web.middleware
 async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer whatever goes wrong in `handler` as a problem document."""
+    """Answer whatever goes wrong in `handler` as a problem document, and each answer with an id."""
+    request_id = correlation.begin(request)
+    response = await _answer(request, handler)
+    if not response.prepared:  # segsvc.streams gives it to those that are
+        response.headers[correlation.REQUEST_ID] = request_id
+    return response
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except problems.Problem as error:
         problem = error
     except web.HTTPException as error:
         problem = _problem_of(request, error)
-    except Unavailable as error:
-        log.warning("%s %s: database unavailable: %s", request.method, request.path, error)
+    except Unavailable:  # segsvc.outages logs it, not once for each request
         problem = problems.DatabaseUnavailable()
     except Exception:
-        log.exception("%s %s failed", request.method, request.path)
+        log.exception("%s %s failed", request.method, request.rel_url.raw_path)
         problem = problems.InternalError()
     return web.Response(
         status=problem.status,

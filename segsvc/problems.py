@@ -182,6 +182,12 @@ class Busy(Problem):
         super().__init__(detail, headers={"Retry-After": "10"})
 
 
+class WrongSchema(Problem):
+    """The schema of the database is older or newer than this version of the service."""
+
+    status, slug, title = 503, "wrong-schema", "The schema is another version's"
+
+
 class DatabaseUnavailable(Problem):
     """The database is away, or too slow to answer."""
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
+from prometheus_client import Gauge
 
 from segsvc.database import Connection, session
 from segsvc.problems import Busy
@@ -17,10 +18,11 @@ from segsvc.problems import Busy
 
 @dataclass(frozen=True)
 class Sessions:
-    """As many connections to the database at `dsn` as there are `slots`."""
+    """As many connections to the database at `dsn` as there are `slots`, counted in `under_way`."""
 
     dsn: str
     slots: asyncio.Semaphore
+    under_way: Gauge
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Connection]:
@@ -33,7 +35,8 @@ class Sessions:
         if self.slots.locked():
             raise Busy("as many of these as allowed are under way: try again in a moment")
         async with self.slots, session(self.dsn) as conn:
-            yield conn
+            with self.under_way.track_inprogress():
+                yield conn
 
 
 EXPORTS = web.AppKey("exports", Sessions)

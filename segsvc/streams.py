@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
+from segsvc.correlation import CURRENT, REQUEST_ID
 from segsvc.database import Connection
 
 # Seconds in which a client must take what it is sent; one that stalls for longer is cut off.
@@ -39,6 +40,8 @@ async def stream_csv(
             "Vary": "Accept, Accept-Encoding",
         }
     )
+    if ids := CURRENT.get():
+        response.headers[REQUEST_ID] = ids.request_id
     if request.method == "HEAD":
         return response
     if offers(request, "Accept-Encoding", "gzip"):
@@ -60,7 +63,7 @@ async def stream_csv(
             conn.terminate()  # or PostgreSQL would go on with what nobody takes
         if not response.prepared or not isinstance(error, Exception):
             raise
-        log.warning("%s broke off: %r", request.path, error)
+        log.warning("%s broke off: %r", request.rel_url.raw_path, error)
     return response
 
 

@@ -1,12 +1,14 @@
 """The values that requests hold.
 
-Each function returns one, or raises marshmallow's ValidationError with what it must be.
+Each function returns one, or raises marshmallow's ValidationError with what it must be. Beside it
+stands what JSON Schema can say of it, for those who write clients.
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from marshmallow import ValidationError
 
@@ -25,6 +27,24 @@ _RFC3339 = re.compile(
 )
 
 
+Value = TypeVar("Value", bound=Callable[..., Any])
+
+# What JSON Schema says of the values that a function returns.
+JSON_SCHEMAS: dict[Callable[..., Any], dict[str, Any]] = {}
+
+
+def described(**schema: Any) -> Callable[[Value], Value]:
+    """Declare the JSON Schema of the values that a function returns; its docstring is a part."""
+
+    def declare(function: Value) -> Value:
+        assert function.__doc__
+        JSON_SCHEMAS[function] = {"description": function.__doc__.partition("\n")[0]} | schema
+        return function
+
+    return declare
+
+
+@described(type="string", pattern=f"^{SLUG.pattern}$", examples=["VOICE_MESSAGES"])
 def slug(value: Any) -> str:
     """The name of a segment."""
     if not isinstance(value, str) or not SLUG.fullmatch(value):
@@ -34,8 +54,14 @@ def slug(value: Any) -> str:
     return value
 
 
+@described(
+    type="string",
+    maxLength=MAX_DESCRIPTION,
+    pattern=r"^[^\0]*$",
+    examples=["May send voice messages"],
+)
 def description(value: Any) -> str:
-    """Text that PostgreSQL can store."""
+    """What a segment is for, as any text that PostgreSQL can store."""
     if not isinstance(value, str) or len(value) > MAX_DESCRIPTION:
         raise ValidationError(f"must be a string of {MAX_DESCRIPTION} characters at most")
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
@@ -43,6 +69,7 @@ def description(value: Any) -> str:
     return value
 
 
+@described(type="integer", format="int64", minimum=1, maximum=MAX_USER_ID, examples=[1000])
 def user_id(value: Any) -> int:
     """A user id in a body: a JSON integer from 1 to 2^63 - 1."""
     if not _is_integer(value) or not 1 <= value <= MAX_USER_ID:
@@ -50,6 +77,7 @@ def user_id(value: Any) -> int:
     return int(value)
 
 
+@described(type="integer", format="int64", minimum=1, maximum=MAX_USER_ID, examples=[1000])
 def decimal_user_id(value: str) -> int:
     """A user id in a path: decimal digits, no sign, no leading zeros."""
     return user_id(decimal(value))
@@ -60,6 +88,7 @@ def decimal(value: str) -> int | None:
     return int(value) if _DECIMAL.fullmatch(value) else None
 
 
+@described(type="integer", minimum=1, maximum=MAX_PAGE, examples=[100])
 def page_size(value: str) -> int:
     """The most that a page may hold: 1 to 1000."""
     if not _DECIMAL.fullmatch(value) or int(value) > MAX_PAGE:
@@ -67,6 +96,8 @@ def page_size(value: str) -> int:
     return int(value)
 
 
+# No multipleOf 0.01: validators that compute it in binary refuse 33.33.
+@described(type="number", minimum=0, maximum=100, examples=[10])
 def percent(value: Any) -> Decimal:
     """A percentage of users: 0 to 100, with two decimals at most."""
     if _is_integer(value) or isinstance(value, Decimal):
@@ -76,6 +107,7 @@ def percent(value: Any) -> Decimal:
     raise ValidationError("must be a number from 0 to 100 with two decimals at most")
 
 
+@described(type="string", format="date-time", examples=["2026-11-22T12:00:00.000000Z"])
 def timestamp(value: Any) -> datetime:
     """A time with an offset (RFC 3339), cut off after the microseconds."""
     if isinstance(value, str) and _RFC3339.fullmatch(value):
@@ -91,6 +123,7 @@ def timestamp(value: Any) -> datetime:
     )
 
 
+@described(type="integer", minimum=1, maximum=MAX_TTL, examples=[172800])
 def ttl(value: Any) -> timedelta:
     """A time to live: 1 second to ten years of 365 days, in whole seconds."""
     if not _is_integer(value) or not 1 <= value <= MAX_TTL:

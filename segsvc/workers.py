@@ -23,7 +23,7 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
-from segsvc import schema
+from segsvc import logs, metrics, schema
 from segsvc.app import create_app
 from segsvc.config import Settings
 from segsvc.database import KeptConnection, Unavailable
@@ -74,7 +74,7 @@ async def serve(
         public_url=settings.public_url,
         import_limit=settings.import_limit,
     )
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
     try:
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, reuse_port=shared).start()
@@ -98,9 +98,9 @@ async def supervise(
     stopping = _told_to_stop()
     async with KeptConnection(dsn) as kept, kept.lend() as conn:
         await schema.check(conn)
-    environ = os.environ | {"SEGSVC_DATABASE_URL": dsn, "SEGSVC_SECRET": secret}
-    with _held(settings.host, settings.port):
-        workers = _Workers(environ, stopping, ready, count)
+    own = {"SEGSVC_DATABASE_URL": dsn, "SEGSVC_SECRET": secret}
+    with _held(settings.host, settings.port), metrics.shared() as counting:
+        workers = _Workers(os.environ | own | counting, stopping, ready, count)
         for end in await asyncio.gather(*workers.places, return_exceptions=True):
             if end is not None:
                 raise end
@@ -169,6 +169,7 @@ class _Workers:
         except TimeoutError:
             process.kill()
             await process.wait()
+        metrics.forget(self._environ[metrics.FOLDER], process.pid)
 
 
 def _told_to_stop() -> asyncio.Event:
@@ -213,6 +214,7 @@ def _bound(family: int, kind: int, number: int, address: Any, *, shared: bool) -
 def _work() -> None:
     """Be a worker: its settings are in the environment, the database's address among them."""
     settings = Settings.load(os.environ, serving=True)
+    logs.configure(settings.log_level)
     assert settings.database_url
     assert settings.secret
     served = serve(

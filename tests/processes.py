@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -53,24 +55,35 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def serving(**settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run `segsvc serve` on a free port; yield its address and process, and stop it after."""
+def serving(
+    log: Path | None = None, /, **settings: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run `segsvc serve` on a free port; yield its address and process, and stop it after.
+
+    What it writes goes to the file `log`: nobody would empty a pipe while it runs.
+    """
     port = free_port()
-    process = subprocess.Popen(
-        [SEGSVC, "serve"],
-        env=environment(port=str(port), **settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    url = f"http://127.0.0.1:{port}"
+    with log.open("w+") if log else TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            [SEGSVC, "serve"],
+            env=environment(port=str(port), **settings),
+            stdout=output,
+            stderr=output,
+            text=True,
+        )
+        yield from _served(f"http://127.0.0.1:{port}", process, output)
+
+
+def _served(
+    url: str, process: subprocess.Popen[str], output: IO[str]
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     deadline = time.monotonic() + PATIENCE
     try:
         while not answers(f"{url}/healthz"):
-            assert process.poll() is None, process.stdout and process.stdout.read()
+            assert process.poll() is None, output.seek(0) or output.read()
             assert time.monotonic() < deadline
         yield url, process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=PATIENCE)
+        process.wait(PATIENCE)

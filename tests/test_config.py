@@ -22,6 +22,7 @@ def test_defaults() -> None:
         import_limit=None,
         key=None,
         allow_anonymous=False,
+        log_level="INFO",
     )
 
 

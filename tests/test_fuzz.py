@@ -88,7 +88,12 @@ def requests(draw: st.DrawFn) -> tuple[str, URL, dict[str, str], bytes]:
     route = draw(st.sampled_from(ROUTES))
     method = route.method if draw(st.integers(0, 9)) else draw(st.sampled_from(METHODS))
     path = route.path
-    for variable, good in (("slug", ["A", "B"]), ("user_id", ["1", "7"]), ("period", ["2024-02"])):
+    for variable, good in (
+        ("slug", ["A", "B"]),
+        ("user_id", ["1", "7"]),
+        ("period", ["2024-02"]),
+        ("file", ["start.js"]),
+    ):
         value = draw(st.one_of(st.sampled_from(good), WORDS))
         path = path.replace(f"{{{variable}}}", URL.build(path=f"/{value}").raw_path[1:])
     query = draw(st.one_of(st.just({}), st.dictionaries(NAMES, WORDS, max_size=3)))

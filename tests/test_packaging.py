@@ -1,4 +1,4 @@
-"""The installed package carries its SQL with it, from a wheel and from a checkout."""
+"""The installed package carries its SQL and its page, from a wheel and from a checkout."""
 
 import subprocess
 import sys
@@ -10,8 +10,8 @@ from segsvc.resources import folder
 ROOT = Path(__file__).parent.parent
 
 
-def test_wheel_carries_the_sql(tmp_path: Path) -> None:
-    """A wheel holds every statement and migration, and the code in it finds them."""
+def test_wheel_carries_its_files(tmp_path: Path) -> None:
+    """A wheel holds each statement, migration and file of the page, and the code finds them."""
     command = ["pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run([sys.executable, "-m", *command], check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
@@ -21,7 +21,12 @@ def test_wheel_carries_the_sql(tmp_path: Path) -> None:
     for name in ("sql", "migrations"):
         files = [path.relative_to(ROOT) for path in (ROOT / name).rglob("*.sql")]
         assert {f"segsvc/{file}" for file in files} <= names
-    code = "from segsvc import schema, cli; print(schema.known(), schema.MIGRATIONS)"
+    code = """
+from segsvc import schema, cli
+from segsvc.openapi import handlers
+print(schema.known(), schema.MIGRATIONS)
+assert all(path.is_file() for path in (handlers.PAGE, *handlers.FILES.values()))
+"""
     found = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path / "site",

@@ -218,6 +218,7 @@ def test_contract_is_whole() -> None:
         problems.InternalError,
         problems.DatabaseUnavailable,
         problems.Busy,
+        problems.WrongSchema,
     }
     assert reached == {
         (p.status, p.slug) for p in problems.Problem.__subclasses__() if p not in elsewhere

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import click
 
-from segsvc import __version__, schema, workers
+from segsvc import __version__, logs, schema, workers
 from segsvc.config import Settings, SettingsError
 from segsvc.database import Connection, Unavailable, session
 from segsvc.keys import store as keys
@@ -25,6 +25,7 @@ def serve(*, count: int | None) -> None:
     The schema must be this version's own; the embedded PostgreSQL is migrated at start.
     """
     settings = read_settings(serving=True)
+    logs.configure(settings.log_level)
     with open_database(settings, exclusive=True) as (dsn, where):
         if settings.database_url is None:
             _migrate(dsn, break_lock=True)  # nobody else can be migrating: the server is ours

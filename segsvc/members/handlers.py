@@ -12,9 +12,12 @@ from segsvc.database import POOL, Connection, connection
 from segsvc.inputs import NO_PARAMETERS, pointer, read_query, read_slug
 from segsvc.keys.ring import actor
 from segsvc.members import store
+from segsvc.members.answers import IMPORTED, MEMBER_LIST, MEMBERS_CSV, MEMBERS_FILE
 from segsvc.members.ids import BadLines, TooManyLines, UserIds
 from segsvc.members.schemas import MEMBER_PAGE, UNTIL
+from segsvc.openapi.operations import Operation, operation
 from segsvc.problems import (
+    Busy,
     InvalidLines,
     InvalidRequest,
     SegmentNotFound,
@@ -29,18 +32,40 @@ from segsvc.streams import offers, stream_csv
 IMPORT_LIMIT = web.AppKey("import_limit", int)
 
 
+@operation(
+    Operation(
+        query=UNTIL,
+        body=MEMBERS_FILE,
+        answers=(IMPORTED,),
+        problems=(SegmentNotFound, InvalidLines, Busy),
+    )
+)
 async def add_members(request: web.Request) -> web.Response:
-    """`POST /segments/{slug}/members/add`."""
+    """`POST /segments/{slug}/members/add`: puts in the users of a file, all or none."""
     expiry = read_query(request, UNTIL)
     return await _change(request, store.Wish(included=True, expiry=expiry, actor=actor(request)))
 
 
+@operation(
+    Operation(
+        body=MEMBERS_FILE,
+        answers=(IMPORTED,),
+        problems=(SegmentNotFound, InvalidLines, Busy),
+    )
+)
 async def remove_members(request: web.Request) -> web.Response:
-    """`POST /segments/{slug}/members/remove`."""
+    """`POST /segments/{slug}/members/remove`: takes out the users of a file, all or none."""
     read_query(request, NO_PARAMETERS)
     return await _change(request, store.Wish(included=False, actor=actor(request)))
 
 
+@operation(
+    Operation(
+        query=MEMBER_PAGE,
+        answers=(MEMBER_LIST, MEMBERS_CSV),
+        problems=(SegmentNotFound, Busy),
+    )
+)
 async def list_members(request: web.Request) -> web.StreamResponse:
     """`GET /segments/{slug}/members`: a page as JSON, or all of them as CSV."""
     slug = read_slug(request)

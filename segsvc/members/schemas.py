@@ -10,7 +10,9 @@ from segsvc import values
 from segsvc.memberships.schemas import Expiry
 
 
+@values.described(**values.JSON_SCHEMAS[values.ttl])
 def _ttl(value: str) -> timedelta:
+    """A time to live, in decimal digits."""
     return values.ttl(values.decimal(value))
 
 

@@ -10,14 +10,33 @@ from segsvc.database import POOL, connection
 from segsvc.inputs import NO_PARAMETERS, pointer, read_body, read_path, read_query
 from segsvc.keys.ring import actor
 from segsvc.memberships import store
+from segsvc.memberships.answers import (
+    CHANGED_USER,
+    HISTORY,
+    MEMBERSHIPS,
+    USER_SEGMENTS,
+    USERS_SEGMENTS,
+)
 from segsvc.memberships.reads import READS
 from segsvc.memberships.schemas import EVENT_PAGE, MOMENT, USER_CHANGE, USER_LIST
+from segsvc.openapi.operations import Operation, operation
 from segsvc.problems import InvalidRequest, UnknownSegments
 from segsvc.values import decimal_user_id
 
 
+@operation(
+    Operation(
+        body=USER_CHANGE,
+        example={
+            "add": ["VOICE_MESSAGES", {"slug": "DISCOUNT_50", "ttl": 172800}],
+            "remove": ["DISCOUNT_30"],
+        },
+        answers=(CHANGED_USER,),
+        problems=(UnknownSegments,),
+    )
+)
 async def change_user(request: web.Request) -> web.Response:
-    """`POST /users/{user_id}/segments`."""
+    """`POST /users/{user_id}/segments`: puts a user into segments and out of others, or neither."""
     user_id = _user_id(request)
     wish = await read_body(request, USER_CHANGE)
     add = {addition.slug: addition.expiry for addition in wish.add}
@@ -44,8 +63,9 @@ async def change_user(request: web.Request) -> web.Response:
     return json_response({"user_id": user_id} | asdict(changed) | {"segments": segments})
 
 
+@operation(Operation(query=MOMENT, answers=(USER_SEGMENTS,)))
 async def list_user_segments(request: web.Request) -> web.Response:
-    """`GET /users/{user_id}/segments`, now or as of `?at`."""
+    """`GET /users/{user_id}/segments`: the segments that a user is in, now or as of any time."""
     user_id = _user_id(request)
     if not request.query_string:
         segments = await request.app[READS].list_now(user_id)
@@ -59,6 +79,13 @@ async def list_user_segments(request: web.Request) -> web.Response:
     return json_response({"user_id": user_id, "segments": segments})
 
 
+@operation(
+    Operation(
+        body=USER_LIST,
+        example={"user_ids": [1000, 1015, 1004]},
+        answers=(USERS_SEGMENTS,),
+    )
+)
 async def list_segments_of_users(request: web.Request) -> web.Response:
     """`POST /users/segments`: reads many users at once, in the order asked."""
     user_ids = (await read_body(request, USER_LIST))["user_ids"]
@@ -71,6 +98,7 @@ async def list_segments_of_users(request: web.Request) -> web.Response:
     return json_response({"users": users})
 
 
+@operation(Operation(answers=(MEMBERSHIPS,)))
 async def explain_user(request: web.Request) -> web.Response:
     """`GET /users/{user_id}/memberships`: why the user is in segments or kept out of them."""
     user_id = _user_id(request)
@@ -80,6 +108,7 @@ async def explain_user(request: web.Request) -> web.Response:
     return json_response({"user_id": user_id, "memberships": [_document(r) for r in reasons]})
 
 
+@operation(Operation(query=EVENT_PAGE, answers=(HISTORY,)))
 async def list_user_events(request: web.Request) -> web.Response:
     """`GET /users/{user_id}/history`: a page of what happened to the user, and why."""
     user_id = _user_id(request)

@@ -33,7 +33,8 @@ class Change:
     remove: list[str]
 
 
-def _event_cursor(value: str) -> tuple[datetime, str]:
+@values.described(type="string", examples=["2026-11-22T12:00:00.000000Z,VOICE_MESSAGES"])
+def event_cursor(value: str) -> tuple[datetime, str]:
     """The place of an event in a history: its time and its slug, with a comma between."""
     at, _, slug = value.partition(",")
     try:
@@ -56,7 +57,7 @@ class EventPage(Schema):
     )
     end = fields.Function(deserialize=values.timestamp, data_key="to", load_default=values.LATEST)
     limit = fields.Function(deserialize=values.page_size, load_default=100)
-    after = fields.Function(deserialize=_event_cursor, load_default=(values.EARLIEST, ""))
+    after = fields.Function(deserialize=event_cursor, load_default=(values.EARLIEST, ""))
 
 
 class UserList(Schema):
@@ -92,7 +93,9 @@ def _slugs(item: Any) -> fields.List[Any]:
     return fields.List(item, load_default=list, validate=limit)
 
 
+@values.described(oneOf=[values.JSON_SCHEMAS[values.slug], SegmentToAdd])
 def _addition(value: Any) -> dict[str, Any]:
+    """A slug, or one with an expiry of its own."""
     if not isinstance(value, dict):
         return {"slug": values.slug(value)}
     loaded: dict[str, Any] = _SEGMENT_TO_ADD.load(value)

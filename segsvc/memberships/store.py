@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import asyncpg
 
+from segsvc import metrics
 from segsvc.database import Connection
 from segsvc.statements import statement
 
@@ -128,6 +129,7 @@ async def fetch_at(
     conn: Connection, user_ids: Sequence[int], at: datetime | None = None
 ) -> list[asyncpg.Record]:
     """Return the rows of `list_at` and leave it to the caller to make users known."""
+    metrics.READS_PER_QUERY.observe(len(user_ids))
     return await conn.fetch(LIST_AT, user_ids, at)
 
 

@@ -5,16 +5,26 @@ from aiohttp import web
 from segsvc.answers import json_response, rfc3339
 from segsvc.database import POOL, connection
 from segsvc.inputs import pointer, read_body
-from segsvc.problems import Forbidden, InvalidRequest
+from segsvc.openapi.operations import Operation, operation
+from segsvc.problems import Busy, DatabaseUnavailable, Forbidden, InternalError, InvalidRequest
 from segsvc.reports import links, store
+from segsvc.reports.answers import REPORT_CSV, REPORT_LINK
 from segsvc.reports.schemas import NEW_REPORT
 from segsvc.reports.settings import REPORTS
 from segsvc.sessions import EXPORTS
 from segsvc.streams import stream_csv
 
 
+@operation(
+    Operation(
+        body=NEW_REPORT,
+        example={"period": "2026-11"},
+        status=201,
+        answers=(REPORT_LINK,),
+    )
+)
 async def create_report(request: web.Request) -> web.Response:
-    """`POST /reports`: makes a link; nothing is stored."""
+    """`POST /reports`: makes a link to the report of a month; nothing is stored."""
     report = await read_body(request, NEW_REPORT)
     async with connection(request.app[POOL]) as conn:
         now = await store.now(conn)
@@ -30,6 +40,13 @@ async def create_report(request: web.Request) -> web.Response:
     )
 
 
+@operation(
+    Operation(
+        query=None,  # which only whoever signed it can say
+        answers=(REPORT_CSV,),
+        problems=(Forbidden, Busy, InternalError, DatabaseUnavailable),
+    )
+)
 async def download_report(request: web.Request) -> web.StreamResponse:
     """`GET /reports/{period}.csv`: the CSV, streamed, to those who have the link."""
     async with request.app[EXPORTS].open() as conn:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-_MONTH = re.compile(r"(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])")
+MONTH = re.compile(r"(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Month:
         Raises:
             ValueError: it is written in another way.
         """
-        found = _MONTH.fullmatch(text)
+        found = MONTH.fullmatch(text)
         if not found:
             raise ValueError("must be a year and a month, such as 2026-11")
         return cls(int(found[1]), int(found[2]))

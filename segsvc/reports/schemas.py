@@ -6,9 +6,10 @@ from marshmallow import Schema, ValidationError, fields, post_load
 
 from segsvc import values
 from segsvc.reports.links import Report
-from segsvc.reports.months import Month
+from segsvc.reports.months import MONTH, Month
 
 
+@values.described(type="string", pattern=f"^{MONTH.pattern}$", examples=["2026-11"])
 def month(value: Any) -> Month:
     """A month written as 2026-11."""
     try:

@@ -9,13 +9,24 @@ from segsvc.answers import json_response, rfc3339
 from segsvc.database import POOL, connection
 from segsvc.inputs import NO_PARAMETERS, read_body, read_query, read_slug
 from segsvc.keys.ring import actor
+from segsvc.openapi.operations import Operation, operation
 from segsvc.problems import SegmentNotFound, SlugTaken
 from segsvc.segments import store
+from segsvc.segments.answers import SEGMENT, SEGMENT_LIST
 from segsvc.segments.schemas import NEW_SEGMENT, SEGMENT_CHANGE, SEGMENT_PAGE
 
 
+@operation(
+    Operation(
+        body=NEW_SEGMENT,
+        example={"slug": "VOICE_MESSAGES", "percent": 10},
+        status=201,
+        answers=(SEGMENT,),
+        problems=(SlugTaken,),
+    )
+)
 async def create_segment(request: web.Request) -> web.Response:
-    """`POST /segments`."""
+    """`POST /segments`: creates a segment."""
     new = await read_body(request, NEW_SEGMENT)
     async with connection(request.app[POOL]) as conn:
         segment = await store.create(conn, **new, actor=actor(request))
@@ -27,6 +38,7 @@ async def create_segment(request: web.Request) -> web.Response:
     )
 
 
+@operation(Operation(query=SEGMENT_PAGE, answers=(SEGMENT_LIST,)))
 async def list_segments(request: web.Request) -> web.Response:
     """`GET /segments`: a page of live segments in the order of their slugs."""
     page = read_query(request, SEGMENT_PAGE)
@@ -38,8 +50,9 @@ async def list_segments(request: web.Request) -> web.Response:
     return json_response({"segments": documents, "next": following})
 
 
+@operation(Operation(answers=(SEGMENT,), problems=(SegmentNotFound,)))
 async def get_segment(request: web.Request) -> web.Response:
-    """`GET /segments/{slug}`."""
+    """`GET /segments/{slug}`: describes a segment."""
     slug = _slug(request)
     async with connection(request.app[POOL]) as conn:
         segment = await store.get(conn, slug)
@@ -48,8 +61,16 @@ async def get_segment(request: web.Request) -> web.Response:
     return json_response(_document(segment))
 
 
+@operation(
+    Operation(
+        body=SEGMENT_CHANGE,
+        example={"percent": 50},
+        answers=(SEGMENT,),
+        problems=(SegmentNotFound,),
+    )
+)
 async def change_segment(request: web.Request) -> web.Response:
-    """`PATCH /segments/{slug}`."""
+    """`PATCH /segments/{slug}`: changes a description or a percentage; null makes it manual."""
     slug = _slug(request)
     wish = await read_body(request, SEGMENT_CHANGE)
     async with connection(request.app[POOL]) as conn:
@@ -59,8 +80,9 @@ async def change_segment(request: web.Request) -> web.Response:
     return json_response(_document(segment))
 
 
+@operation(Operation(status=204, problems=(SegmentNotFound,)))
 async def delete_segment(request: web.Request) -> web.Response:
-    """`DELETE /segments/{slug}`."""
+    """`DELETE /segments/{slug}`: deletes a segment; everyone is out of it at once."""
     slug = _slug(request)
     async with connection(request.app[POOL]) as conn:
         deleted = await store.delete(conn, slug, actor(request))

@@ -72,7 +72,8 @@ async def test_replay(conn: Connection, dsn: str) -> None:
     await conn.execute("""
         ALTER FUNCTION stay_events RENAME TO real_events;
         CREATE FUNCTION stay_events(u bigint, s bigint)
-        RETURNS TABLE (at timestamptz, operation text, cause text, actor text) LANGUAGE sql STABLE AS $$
+        RETURNS TABLE (at timestamptz, operation text, cause text, actor text)
+        LANGUAGE sql STABLE AS $$
             SELECT * FROM real_events(u, s) WHERE u <> 2
             UNION ALL SELECT now(), 'add', '', '' WHERE u = 2500
             UNION ALL SELECT now() - interval '1 h', 'add', '', '' WHERE u = 2500

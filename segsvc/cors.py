@@ -1,0 +1,43 @@
+"""Requests from pages of other origins (CORS, the Fetch standard), refused unless allowed."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+METHODS = "GET, HEAD, POST, PATCH, DELETE"
+HEADERS = "Authorization, Content-Type, Content-Encoding, If-None-Match, X-Request-ID"
+EXPOSED = "ETag, Location, Retry-After, X-Request-ID"
+
+# Seconds for which a browser may remember the answer to a preflight.
+MAX_AGE = "600"
+
+Signal = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
+
+
+def allow(origins: frozenset[str]) -> tuple[Middleware, Signal]:
+    """Return the middleware that answers preflights and the signal that marks other answers."""
+
+    @web.middleware
+    async def answer_preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
+        asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_METHOD)
+        if request.method != hdrs.METH_OPTIONS or asked is None:
+            return await handler(request)
+        return web.Response(
+            status=204,
+            headers={
+                hdrs.ACCESS_CONTROL_ALLOW_METHODS: METHODS,
+                hdrs.ACCESS_CONTROL_ALLOW_HEADERS: HEADERS,
+                hdrs.ACCESS_CONTROL_MAX_AGE: MAX_AGE,
+            },
+        )
+
+    async def mark(request: web.Request, response: web.StreamResponse) -> None:
+        vary = response.headers.get(hdrs.VARY)
+        response.headers[hdrs.VARY] = f"{vary}, Origin" if vary else "Origin"
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin in origins:
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
+
+    return answer_preflight, mark

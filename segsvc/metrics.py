@@ -1,0 +1,87 @@
+"""What is measured. No label holds a user id, a slug or anything else that a client made up."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+# The variable by which the library learns, when it is imported, that several processes count
+# together, in files of one folder.
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+disable_created_metrics()  # a series more for each series, which several processes cannot give
+
+REQUEST_DURATION = Histogram(
+    "segsvc_request_duration_seconds",
+    "Time from the head of a request to the end of its answer, by the template of its route.",
+    ["method", "route", "status"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
+READS_PER_QUERY = Histogram(
+    "segsvc_reads_per_query",
+    "Users whose segments were read by one query.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+)
+POOL_IN_USE = Gauge(
+    "segsvc_pool_connections_in_use",
+    "Connections that requests hold, or wait for.",
+    multiprocess_mode="livesum",
+)
+POOL_LIMIT = Gauge(
+    "segsvc_pool_connections_limit",
+    "Connections that the pools may open.",
+    multiprocess_mode="livesum",
+)
+UNDER_WAY = Gauge(
+    "segsvc_streams_under_way",
+    "Exports (reports and lists of members as CSV) and imports under way.",
+    ["kind"],
+    multiprocess_mode="livesum",
+)
+DATABASE_UP = Gauge(
+    "segsvc_database_up",
+    "1 if the database answered when it was last asked, a second ago at most; else 0.",
+    multiprocess_mode="livemostrecent",
+)
+
+
+@cache  # the labels are few, and finding a series takes longer than counting in it
+def request_duration(method: str, route: str, status: int) -> Histogram:
+    """Return the series of one kind of request and answer."""
+    return REQUEST_DURATION.labels(method, route, str(status))
+
+
+def exposition() -> bytes:
+    """Return all metrics in the text format of Prometheus, those of all processes together."""
+    if FOLDER not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return generate_latest(registry)
+
+
+@contextmanager
+def shared() -> Iterator[dict[str, str]]:
+    """Yield what to add to the environment of processes that are to count together."""
+    with TemporaryDirectory(prefix="segsvc-metrics-") as folder:
+        yield {FOLDER: folder}
+
+
+def forget(folder: str | Path, pid: int) -> None:
+    """Drop the gauges of a process that ended. What it counted stays."""
+    mark_process_dead(pid, str(folder))

@@ -1,0 +1,1 @@
+"""The service described in OpenAPI, and the page that shows the description."""

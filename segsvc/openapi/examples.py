@@ -1,0 +1,30 @@
+"""An example of each problem, as the service answers it."""
+
+from segsvc import problems
+from segsvc.problems import Problem
+
+_EXAMPLES = (
+    problems.NotJson("the body is not JSON: Expecting value: line 1 column 1 (char 0)"),
+    problems.BrokenBody("the body does not arrive whole in its Content-Encoding"),
+    problems.KeyRequired("send a key, in the header Authorization: Bearer KEY"),
+    problems.EditorRequired("shop"),
+    problems.Forbidden("the link has expired: make another"),
+    problems.NotFound("no route has the path /api/v1/segment"),
+    problems.SegmentNotFound("VOICE_MESSAGES"),
+    problems.MethodNotAllowed("use GET, POST", headers={"Allow": "GET, POST"}),
+    problems.TooSlow("nothing came for 30 seconds"),
+    problems.SlugTaken("VOICE_MESSAGES is live: delete it first, or take another slug"),
+    problems.TooLarge("the limit is 262144 bytes"),
+    problems.UnsupportedMediaType("send JSON with the header Content-Type: application/json"),
+    problems.InvalidRequest([{"pointer": "#/expire_at", "detail": "Unknown field"}]),
+    problems.InvalidLines({3: "100oo2"}, more=False),
+    problems.UnknownSegments(
+        [{"pointer": "#/add/0", "detail": "no live segment has the slug DISCOUNT_03"}]
+    ),
+    problems.InternalError(),
+    problems.Busy("as many of these as allowed are under way: try again in a moment"),
+    problems.WrongSchema("the schema is older than this version of segsvc: run `segsvc migrate`"),
+    problems.DatabaseUnavailable(),
+)
+
+EXAMPLES: dict[type[Problem], Problem] = {type(problem): problem for problem in _EXAMPLES}
