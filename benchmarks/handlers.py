@@ -8,12 +8,12 @@ import asyncio
 import os
 import sys
 
-import asyncpg
 import uvloop
 from aiohttp import web
 
 from segsvc import database
 from segsvc.answers import json_response
+from segsvc.limits import DEFAULT_LIMITS
 from segsvc.memberships import store
 
 BODY = b'{"user_id": 50000, "segments": ["SEG_1", "SEG_4", "SEG_7"]}\n'
@@ -33,9 +33,7 @@ async def one_query(request: web.Request) -> web.Response:
 
 async def serve(handler: str, port: int, dsn: str) -> None:
     app = web.Application()
-    app[database.POOL] = asyncpg.create_pool(
-        dsn, min_size=0, max_size=10, server_settings=database.SESSION
-    )
+    app[database.POOL] = database.Pool(dsn, DEFAULT_LIMITS)
     app.router.add_get("/api/v1/users/{user_id}/segments", {"bare": bare}.get(handler, one_query))
     runner = web.AppRunner(app, access_log=None)
     async with app[database.POOL]:

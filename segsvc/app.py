@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from segsvc import access, database, metrics, monitoring, schema
+from segsvc import access, cors, database, metrics, monitoring, schema
 from segsvc.keys.ring import KEYRING, Keyring
+from segsvc.limits import DEFAULT_LIMITS, LIMITS, Limits
 from segsvc.members import handlers as members
-from segsvc.members.handlers import IMPORT_LIMIT
 from segsvc.memberships import handlers as memberships
 from segsvc.memberships import reads
 from segsvc.middlewares import OPEN, READING, answer_problems, authorize
@@ -22,10 +22,6 @@ from segsvc.segments import handlers as segments
 from segsvc.sessions import EXPORTS, IMPORTS, Sessions
 
 BASE = "/api/v1"
-
-# Reports and lists that are streamed at once, and imports.
-MAX_EXPORTS = 2
-MAX_IMPORTS = 2
 
 
 # Whoever has a report's link may follow it: it is signed.
@@ -58,24 +54,25 @@ EDITING_ROUTES = (
 )
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 (what an operator can set)
     dsn: str,
     *,
     secret: str,
     anonymous: bool = False,
     public_url: str | None = None,
-    import_limit: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    origins: frozenset[str] = frozenset(),
 ) -> web.Application:
     """Return the application that serves the database at `dsn`, a `postgresql://` URL.
 
     It starts only if the schema there is its own, and if there is a key or it may be `anonymous`.
     `secret` signs the links to reports, which begin with `public_url` or else with the address that
-    the request was sent to. A file of members holds up to `import_limit` user ids.
+    the request was sent to. Pages of `origins` may use it, beside those of its own.
     """
 
     @asynccontextmanager
     async def open_pools(app: web.Application) -> AsyncIterator[None]:
-        async with database.pool(dsn) as pool, reads.opened(dsn, pool) as app[reads.READS]:
+        async with database.Pool(dsn, limits) as pool, reads.opened(dsn, pool) as app[reads.READS]:
             async with database.connection(pool) as conn:
                 await schema.check(conn)
             app[database.POOL] = pool
@@ -91,14 +88,20 @@ def create_app(
             "access_log": access.log,
         },
     )
-    app[EXPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_EXPORTS), metrics.UNDER_WAY.labels("export"))
-    app[IMPORTS] = Sessions(dsn, asyncio.Semaphore(MAX_IMPORTS), metrics.UNDER_WAY.labels("import"))
-    if import_limit is not None:
-        app[IMPORT_LIMIT] = import_limit
+    for key, kind, most in (
+        (EXPORTS, "export", limits.exports),
+        (IMPORTS, "import", limits.imports),
+    ):
+        app[key] = Sessions(dsn, asyncio.Semaphore(most), metrics.UNDER_WAY.labels(kind))
+    app[LIMITS] = limits
     app[REPORTS] = ReportSettings(secret, public_url)
     app.cleanup_ctx.append(open_pools)
     app[OPEN] = frozenset(route.handler for route in OPEN_ROUTES)
     app[READING] = frozenset(route.handler for route in READING_ROUTES)
     app.add_routes([*OPEN_ROUTES, *READING_ROUTES, *EDITING_ROUTES])
+    if origins:
+        preflight, mark = cors.allow(origins)
+        app.middlewares.insert(0, preflight)
+        app.on_response_prepare.append(mark)
     app[DESCRIPTION] = Description(app)
     return app

@@ -7,24 +7,23 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
+from segsvc.limits import LIMITS
 from segsvc.problems import BrokenBody, TooLarge, TooSlow, UnsupportedMediaType
 
 # Bytes that a piece has at most once it is decoded, so that no small body explodes in memory.
 PIECE = 64 * 1024
 
-# Seconds in which a client must send something more.
-STALL_TIMEOUT = 30
-
 # zlib's name for the gzip format (RFC 1952), with the window that it may use.
 GZIP = zlib.MAX_WBITS | 16
 
 
-async def read(request: web.Request, limit: int) -> bytes:
+async def read(request: web.Request) -> bytes:
     """Return the body of `request`.
 
     Raises:
-        TooLarge: it has more than `limit` bytes, and whatever `pieces` raises.
+        TooLarge: it has more bytes than allowed, and whatever `pieces` raises.
     """
+    limit = request.app[LIMITS].body
     body = bytearray()
     async for piece in pieces(request):
         body += piece
@@ -54,12 +53,13 @@ async def pieces(request: web.Request) -> AsyncIterator[bytes]:
 
 
 async def _received(request: web.Request) -> AsyncIterator[bytes]:
+    patience = request.app[LIMITS].stall_seconds
     while True:
         try:
-            async with asyncio.timeout(STALL_TIMEOUT):
+            async with asyncio.timeout(patience):
                 piece = await request.content.readany()
         except TimeoutError:
-            raise TooSlow(f"nothing came for {STALL_TIMEOUT} seconds") from None
+            raise TooSlow(f"nothing came for {patience} seconds") from None
         if not piece:
             return
         yield piece

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from segsvc.inputs import failures
+from segsvc.limits import DEFAULT_LIMITS, Limits
 from segsvc.logs import LEVELS
 
 PREFIX = "SEGSVC_"
@@ -34,7 +35,8 @@ class Settings:
     workers: int
     secret: str | None
     public_url: str | None
-    import_limit: int | None
+    cors_origins: frozenset[str]
+    limits: Limits
     key: str | None
     allow_anonymous: bool
     log_level: str
@@ -88,6 +90,28 @@ def _is_plain_path(value: str) -> None:
         raise ValidationError("must be a path without blanks, quotes, backslashes and dollars")
 
 
+def _origins(value: str) -> frozenset[str]:
+    """The origins of pages, with commas between: scheme, host and port, and nothing else."""
+    origins = frozenset(origin.strip() for origin in value.split(","))
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}":
+            raise ValidationError("must look like https://app.example.com,https://www.example.com")
+    return origins
+
+
+def _number(
+    variable: str, default: int | None, *, least: int = 1, most: int | None = None
+) -> fields.Integer:
+    wrong = f"must be a number from {least}" + (f" to {most}" if most else " up")
+    return fields.Integer(
+        data_key=variable,
+        load_default=default,
+        validate=validate.Range(least, most, error=wrong),
+        error_messages={"invalid": wrong},
+    )
+
+
 class _Environment(Schema):
     """The variables and their ranges."""
 
@@ -130,12 +154,21 @@ class _Environment(Schema):
         load_default="0",
         validate=validate.OneOf(["0", "1"], error="must be 0 or 1"),
     )
-    import_limit = fields.Integer(
-        data_key="SEGSVC_IMPORT_LIMIT",
-        load_default=None,
-        validate=validate.Range(1, error="must be a number of user ids, 1 or more"),
-        error_messages={"invalid": "must be a number of user ids, 1 or more"},
+    cors_origins = fields.Function(
+        data_key="SEGSVC_CORS_ORIGINS", deserialize=_origins, load_default=frozenset()
     )
+    body = _number("SEGSVC_MAX_BODY", DEFAULT_LIMITS.body, least=1024)
+    items = _number("SEGSVC_MAX_ITEMS", DEFAULT_LIMITS.items, most=1000)
+    page = _number("SEGSVC_MAX_PAGE", DEFAULT_LIMITS.page, most=1000)
+    import_lines = _number("SEGSVC_IMPORT_LIMIT", DEFAULT_LIMITS.import_lines)
+    imports = _number("SEGSVC_MAX_IMPORTS", DEFAULT_LIMITS.imports)
+    exports = _number("SEGSVC_MAX_EXPORTS", DEFAULT_LIMITS.exports)
+    pool = _number("SEGSVC_POOL_SIZE", DEFAULT_LIMITS.pool)
+    waiting = _number("SEGSVC_MAX_WAITING", DEFAULT_LIMITS.waiting)
+    connections = _number("SEGSVC_MAX_CONNECTIONS", DEFAULT_LIMITS.connections)
+    statement_seconds = _number("SEGSVC_STATEMENT_TIMEOUT", DEFAULT_LIMITS.statement_seconds)
+    stall_seconds = _number("SEGSVC_STALL_TIMEOUT", DEFAULT_LIMITS.stall_seconds)
+
     log_level = fields.String(
         data_key="SEGSVC_LOG_LEVEL",
         load_default="INFO",
@@ -165,4 +198,5 @@ class _Environment(Schema):
         data["allow_anonymous"] = data["allow_anonymous"] == "1"
         data["url"] = data["url"].rstrip("/")
         data["public_url"] = data["public_url"] and data["public_url"].rstrip("/")
-        return Settings(**data)
+        limits = {name: data.pop(name) for name in asdict(DEFAULT_LIMITS)}
+        return Settings(**data, limits=Limits(**limits))

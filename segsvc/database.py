@@ -8,28 +8,21 @@ import asyncpg
 from aiohttp import web
 
 from segsvc import metrics
+from segsvc.limits import Limits
 from segsvc.outages import Outage
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
-    Pool = asyncpg.Pool[asyncpg.Record]
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
 else:  # the driver's classes take no parameters at run time
-    Pool = asyncpg.Pool
     Connection = asyncpg.Connection
-
-POOL = web.AppKey("pool", Pool)
 
 # As all requests of this process see it.
 OUTAGE = Outage()
 
-# Connections that a process opens for requests at most.
-POOL_SIZE = 10
-
 # Seconds. A request that waits longer is answered 503, and may be repeated.
 ACQUIRE_TIMEOUT = 5
-COMMAND_TIMEOUT = 15
 CLOSE_TIMEOUT = 1
 
 
@@ -75,6 +68,10 @@ class Unavailable(Exception):  # noqa: N818 (a state of the database, not a mist
     """The database cannot be used at the moment; trying again later is sound."""
 
 
+class Crowded(Unavailable):
+    """As many requests as allowed wait for a connection already."""
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
@@ -91,20 +88,34 @@ def _translated() -> Iterator[None]:
         OUTAGE.over()
 
 
-def pool(dsn: str) -> Pool:
-    """Return the pool for requests. It connects when it is first asked to."""
-    metrics.POOL_LIMIT.set(POOL_SIZE)
-    return asyncpg.create_pool(
-        dsn,
-        min_size=0,
-        max_size=POOL_SIZE,
-        timeout=ACQUIRE_TIMEOUT,
-        command_timeout=COMMAND_TIMEOUT,
-        # Every statement is a file: the cache holds them all, for good.
-        max_cached_statement_lifetime=0,
-        reset=_leave,
-        server_settings=SESSION,
-    )
+class Pool:
+    """Connections for requests, of which only so many may wait for one. It connects when asked."""
+
+    def __init__(self, dsn: str, limits: Limits) -> None:
+        metrics.POOL_LIMIT.set(limits.pool)
+        self.connections = asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=limits.pool,
+            timeout=ACQUIRE_TIMEOUT,
+            command_timeout=limits.statement_seconds + ACQUIRE_TIMEOUT,
+            # Every statement is a file: the cache holds them all, for good.
+            max_cached_statement_lifetime=0,
+            reset=_leave,
+            server_settings=SESSION | {"statement_timeout": f"{limits.statement_seconds}s"},
+        )
+        self.most = limits.pool + limits.waiting
+        self.asking = 0
+
+    async def __aenter__(self) -> Self:
+        await self.connections
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.connections.close()
+
+
+POOL = web.AppKey("pool", Pool)
 
 
 async def _leave(conn: Connection) -> None:
@@ -160,11 +171,18 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
     """Lend a connection from `pool`.
 
     Raises:
+        Crowded: too many wait for one already.
         Unavailable: there is none, or it broke, or the server cannot do its work.
     """
-    with _translated(), metrics.POOL_IN_USE.track_inprogress():
-        async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            yield conn
+    if pool.asking >= pool.most:
+        raise Crowded
+    pool.asking += 1
+    try:
+        with _translated(), metrics.POOL_IN_USE.track_inprogress():
+            async with pool.connections.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+                yield conn
+    finally:
+        pool.asking -= 1
 
 
 @asynccontextmanager

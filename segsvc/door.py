@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from typing import cast
 
 from aiohttp import web
 
@@ -31,9 +32,8 @@ class _TurnedAway(asyncio.Protocol):
     ANSWER = _answer()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._end = asyncio.get_running_loop().call_later(PATIENCE, transport.abort)
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is no subclass
+        self._end = asyncio.get_running_loop().call_later(PATIENCE, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         del data

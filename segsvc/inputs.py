@@ -12,11 +12,9 @@ from aiohttp import web
 from marshmallow import Schema, ValidationError
 
 from segsvc import bodies
+from segsvc.limits import LIMITS
 from segsvc.problems import InvalidRequest, NotJson, SegmentNotFound, UnsupportedMediaType
 from segsvc.values import SLUG
-
-# Bytes of a JSON body: twice a thousand of the longest slugs, and room to spare.
-MAX_BODY = 256 * 1024
 
 Path = tuple[str | int, ...]
 Value = TypeVar("Value")
@@ -34,7 +32,7 @@ async def read_body(request: web.Request, schema: Schema) -> Any:
     Raises:
         UnsupportedMediaType: the body is not declared as JSON in UTF-8, plain or gzip.
         BrokenBody: the body does not arrive whole.
-        TooLarge: it has more than 256 KiB.
+        TooLarge: it has more bytes than allowed.
         TooSlow: it stalls on its way.
         NotJson: the body is not JSON.
         InvalidRequest: it is JSON, but not what `schema` describes.
@@ -43,13 +41,18 @@ async def read_body(request: web.Request, schema: Schema) -> Any:
     charset = (request.charset or "utf-8").lower()
     if request.content_type != "application/json" or charset not in {"utf-8", "utf8"}:
         raise UnsupportedMediaType("send JSON with the header Content-Type: application/json")
-    body = await bodies.read(request, MAX_BODY)
+    body = await bodies.read(request)
     try:
         data = json.loads(
             body.decode(), parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object
         )
     except (ValueError, RecursionError, ArithmeticError) as error:
         raise NotJson(f"the body is not JSON: {error}") from None
+    most = request.app[LIMITS].items
+    if isinstance(data, dict):
+        long = {k: v for k, v in data.items() if isinstance(v, list) and len(v) > most}
+        if long:
+            raise InvalidRequest(_errors({name: [f"at most {most} items"] for name in long}))
     return _load(schema, data)
 
 
@@ -62,7 +65,13 @@ def read_query(request: web.Request, schema: Schema) -> Any:
     twice = {name for name in request.query if len(request.query.getall(name)) > 1}
     if twice:
         raise InvalidRequest(_errors({name: ["given more than once"] for name in sorted(twice)}))
-    return _load(schema, dict(request.query))
+    loaded = _load(schema, dict(request.query))
+    if isinstance(loaded, dict) and "limit" in loaded:
+        most = request.app[LIMITS].page
+        if "limit" in request.query and loaded["limit"] > most:
+            raise InvalidRequest(_errors({"limit": [f"must be an integer from 1 to {most}"]}))
+        loaded["limit"] = min(loaded["limit"], most)
+    return loaded
 
 
 def read_path(request: web.Request, name: str, value: Callable[[str], Value]) -> Value:

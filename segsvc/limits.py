@@ -36,4 +36,5 @@ class Limits:
     stall_seconds: int = 30
 
 
+DEFAULT_LIMITS = Limits()
 LIMITS = web.AppKey("limits", Limits)

@@ -4,11 +4,11 @@ import json
 import logging
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from segsvc import correlation, problems
-from segsvc.database import Unavailable
+from segsvc.database import Crowded, Unavailable
 from segsvc.keys.ring import CALLER, KEYRING
 from segsvc.keys.store import EDITOR
 
@@ -25,7 +25,11 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     request_id = correlation.begin(request)
     response = await _answer(request, handler)
     if not response.prepared:  # segsvc.streams gives it to those that are
-        response.headers[correlation.REQUEST_ID] = request_id
+        headers = response.headers
+        headers[correlation.REQUEST_ID] = request_id
+        headers[hdrs.X_CONTENT_TYPE_OPTIONS] = "nosniff"
+        headers[hdrs.SERVER] = "segsvc"
+        headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     return response
 
 
@@ -36,6 +40,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         problem = error
     except web.HTTPException as error:
         problem = _problem_of(request, error)
+    except Crowded:
+        problem = problems.Busy("too many requests wait for the database: try again in a moment")
     except Unavailable:  # segsvc.outages logs it, not once for each request
         problem = problems.DatabaseUnavailable()
     except Exception:

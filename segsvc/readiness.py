@@ -7,7 +7,7 @@ import time
 from aiohttp import web
 
 from segsvc import metrics, schema
-from segsvc.database import Pool, Unavailable, connection
+from segsvc.database import Crowded, Pool, Unavailable, connection
 from segsvc.problems import DatabaseUnavailable, Problem, WrongSchema
 
 # Seconds that the database has to answer, and that its answer holds for all who ask.
@@ -36,6 +36,8 @@ class Readiness:
         try:
             async with asyncio.timeout(TIMEOUT), connection(self._pool) as conn:
                 await schema.check(conn)
+        except Crowded:
+            pass  # there is work enough, and it is being done
         except (Unavailable, TimeoutError):
             problem = DatabaseUnavailable()
         except schema.SchemaMismatch as error:

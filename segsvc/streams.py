@@ -12,9 +12,7 @@ from aiohttp import web
 
 from segsvc.correlation import CURRENT, REQUEST_ID
 from segsvc.database import Connection
-
-# Seconds in which a client must take what it is sent; one that stalls for longer is cut off.
-STALL_TIMEOUT = 30
+from segsvc.limits import LIMITS
 
 Sink = Callable[[bytes], Coroutine[Any, Any, None]]
 
@@ -38,6 +36,8 @@ async def stream_csv(
             "Content-Disposition": f'attachment; filename="{file_name}"',
             "Cache-Control": "private, no-store",
             "Vary": "Accept, Accept-Encoding",
+            "X-Content-Type-Options": "nosniff",
+            "Server": "segsvc",
         }
     )
     if ids := CURRENT.get():
@@ -47,8 +47,10 @@ async def stream_csv(
     if offers(request, "Accept-Encoding", "gzip"):
         response.enable_compression(web.ContentCoding.gzip)
 
+    patience = request.app[LIMITS].stall_seconds
+
     async def send(piece: bytes) -> None:
-        async with asyncio.timeout(STALL_TIMEOUT):
+        async with asyncio.timeout(patience):
             # The status goes out with the first piece: an error before it has an answer.
             if not response.prepared:
                 await response.prepare(request)

@@ -27,6 +27,7 @@ from segsvc import logs, metrics, schema
 from segsvc.app import create_app
 from segsvc.config import Settings
 from segsvc.database import KeptConnection, Unavailable
+from segsvc.door import door
 
 # Seconds for the requests under way when a signal comes; container engines kill after ten.
 SHUTDOWN_TIMEOUT = 8
@@ -72,14 +73,22 @@ async def serve(
         secret=secret,
         anonymous=settings.anonymous,
         public_url=settings.public_url,
-        import_limit=settings.import_limit,
+        limits=settings.limits,
+        origins=settings.cors_origins,
     )
     runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
     try:
         await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.port, reuse_port=shared).start()
-        ready()
-        await stopping.wait()
+        assert runner.server
+        listening = await asyncio.get_running_loop().create_server(
+            door(runner.server, settings.limits.connections),
+            settings.host,
+            settings.port,
+            reuse_port=shared,
+        )
+        async with listening:
+            ready()
+            await stopping.wait()
     finally:
         if shared:
             asyncio.get_running_loop().remove_reader(sys.stdin)

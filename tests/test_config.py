@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from segsvc.config import Settings, SettingsError, default_workers
+from segsvc.limits import Limits
 
 
 def test_defaults() -> None:
@@ -19,7 +20,8 @@ def test_defaults() -> None:
         workers=default_workers(),
         secret=None,
         public_url=None,
-        import_limit=None,
+        cors_origins=frozenset(),
+        limits=Limits(),
         key=None,
         allow_anonymous=False,
         log_level="INFO",
@@ -35,6 +37,8 @@ def test_values() -> None:
             "SEGSVC_HOST": "0.0.0.0",  # noqa: S104 (a value like any other here)
             "SEGSVC_PORT": "80",
             "SEGSVC_IMPORT_LIMIT": "1000000",
+            "SEGSVC_STALL_TIMEOUT": "5",
+            "SEGSVC_CORS_ORIGINS": "https://a.example.com, http://localhost:3000",
             "SEGSVC_URL": "http://segments:80/",
             "SEGSVC_WORKERS": "3",
             "SEGSVC_PUBLIC_URL": "https://segments.example.com/in/here/",
@@ -44,7 +48,8 @@ def test_values() -> None:
     assert settings.database_url == "postgresql://u:p@db:5432/segsvc"
     assert (settings.data_dir, settings.port) == (Path("/var/lib/segsvc"), 80)
     assert settings.url == "http://segments:80"
-    assert settings.import_limit == 1_000_000
+    assert settings.limits == Limits(import_lines=1_000_000, stall_seconds=5)
+    assert settings.cors_origins == {"https://a.example.com", "http://localhost:3000"}
     assert settings.workers == 3
     assert settings.public_url == "https://segments.example.com/in/here"
 
@@ -67,6 +72,8 @@ def test_all_mistakes_at_once() -> None:
                 "SEGSVC_DATABASE_URL": "mysql://root:hunter2@db/segsvc",
                 "SEGSVC_PORT": "65536",
                 "SEGSVC_IMPORT_LIMIT": "0",
+                "SEGSVC_MAX_PAGE": "1001",
+                "SEGSVC_CORS_ORIGINS": "https://a.example.com/x",
                 "SEGSVC_DATA_DIR": "/a b",
                 "SEGSVC_DATABSE_URL": "x",
                 "SEGSVC_PUBLIC_URL": "segments.example.com",
@@ -74,10 +81,12 @@ def test_all_mistakes_at_once() -> None:
         )
     lines = str(caught.value).splitlines()
     assert [line.split(":")[0].strip() for line in lines[1:]] == [
+        "SEGSVC_CORS_ORIGINS",
         "SEGSVC_DATABASE_URL",
         "SEGSVC_DATABSE_URL",
         "SEGSVC_DATA_DIR",
         "SEGSVC_IMPORT_LIMIT",
+        "SEGSVC_MAX_PAGE",
         "SEGSVC_PORT",
         "SEGSVC_PUBLIC_URL",
     ]

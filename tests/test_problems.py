@@ -5,11 +5,13 @@ import gzip
 from typing import Any
 
 import pytest
-from conftest import Client, database_name
+from aiohttp.pytest_plugin import AiohttpClient
+from conftest import SECRET, Client, database_name
 
-from segsvc import bodies, problems
+from segsvc import problems
+from segsvc.app import create_app
 from segsvc.database import Connection
-from segsvc.inputs import MAX_BODY
+from segsvc.limits import DEFAULT_LIMITS, Limits
 
 SEGMENTS = "/api/v1/segments"
 TAKEN = f"{SEGMENTS}/TAKEN"
@@ -45,7 +47,7 @@ CONTRACT: dict[str, tuple[str, str, str | None, Any, int, str, list[str]]] = {
     # 409
     "taken": ("POST", SEGMENTS, JSON, {"slug": "TAKEN"}, 409, "slug-taken", []),
     # 413, 415
-    "too large": ("POST", SEGMENTS, JSON, b" " * (MAX_BODY + 1), 413, "too-large", []),
+    "too large": ("POST", SEGMENTS, JSON, b" " * (DEFAULT_LIMITS.body + 1), 413, "too-large", []),
     "no type": ("POST", SEGMENTS, None, b'{"slug": "A"}', 415, "unsupported-media-type", []),
     "form": (
         "POST", SEGMENTS, "application/x-www-form-urlencoded", b"slug=A",
@@ -258,9 +260,10 @@ async def test_compressed_bodies(
     assert kind is None or (await response.json())["type"] == f"urn:segsvc:problem:{kind}"
 
 
-async def test_stalling_client(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stalling_client(aiohttp_client: AiohttpClient, dsn: str) -> None:
     """A client that stops in the middle of its body is told so, and waited for no longer."""
-    monkeypatch.setattr(bodies, "STALL_TIMEOUT", 0.1)
+    app = create_app(dsn, secret=SECRET, anonymous=True, limits=Limits(stall_seconds=1))
+    client = await aiohttp_client(app)
     reader, writer = await asyncio.open_connection(client.host, client.port)
     head = f"POST {SEGMENTS} HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\n"
     writer.write(f'{head}Content-Length: 100\r\n\r\n{{"slug": '.encode())

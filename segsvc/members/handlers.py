@@ -11,6 +11,7 @@ from segsvc.answers import json_response
 from segsvc.database import POOL, Connection, connection
 from segsvc.inputs import NO_PARAMETERS, pointer, read_query, read_slug
 from segsvc.keys.ring import actor
+from segsvc.limits import LIMITS
 from segsvc.members import store
 from segsvc.members.answers import IMPORTED, MEMBER_LIST, MEMBERS_CSV, MEMBERS_FILE
 from segsvc.members.ids import BadLines, TooManyLines, UserIds
@@ -27,9 +28,6 @@ from segsvc.problems import (
 from segsvc.segments import store as segments
 from segsvc.sessions import EXPORTS, IMPORTS
 from segsvc.streams import offers, stream_csv
-
-# The most user ids that a file may hold; not in the application if there is no limit.
-IMPORT_LIMIT = web.AppKey("import_limit", int)
 
 
 @operation(
@@ -93,7 +91,7 @@ async def _change(request: web.Request, wish: store.Wish) -> web.Response:
     charset = (request.charset or "utf-8").lower()
     if request.content_type != "text/csv" or charset not in {"utf-8", "utf8", "us-ascii"}:
         raise UnsupportedMediaType("send user ids, one a line, with Content-Type: text/csv")
-    user_ids = UserIds(bodies.pieces(request), request.app.get(IMPORT_LIMIT))
+    user_ids = UserIds(bodies.pieces(request), request.app[LIMITS].import_lines)
     async with request.app[IMPORTS].open() as conn:
         await _find(conn, slug)
         with _refusals(slug):

@@ -16,8 +16,9 @@ from aiohttp.pytest_plugin import AiohttpClient
 from conftest import SECRET, Client
 from processes import PATIENCE, serving
 
-from segsvc.app import MAX_IMPORTS, create_app
+from segsvc.app import create_app
 from segsvc.database import Connection
+from segsvc.limits import DEFAULT_LIMITS, Limits
 from segsvc.memberships.store import LIST_AT
 from segsvc.reports.store import IS_SETTLING
 from segsvc.segments.store import LOCK_SLUG
@@ -199,7 +200,9 @@ async def test_limit_of_the_operator(
     aiohttp_client: AiohttpClient, client: Client, dsn: str
 ) -> None:
     """A file of more ids than the operator allows is refused, and says so."""
-    small = await aiohttp_client(create_app(dsn, secret=SECRET, anonymous=True, import_limit=3))
+    small = await aiohttp_client(
+        create_app(dsn, secret=SECRET, anonymous=True, limits=Limits(import_lines=3))
+    )
     assert await send(small, "add", lines(1, 2, 3)) == counts(3, 3)
     answer = await send(small, "remove", lines(1, 2, 3, 4), 413)
     assert "3 user ids" in answer["detail"]
@@ -282,7 +285,7 @@ async def test_beside_single_requests(client: Client, conn: Connection) -> None:
             response = await client.patch("/api/v1/segments/B", json={"percent": percent})
             assert response.status == 200, await response.text()
 
-    work = [import_all(seed) for seed in range(MAX_IMPORTS)]
+    work = [import_all(seed) for seed in range(DEFAULT_LIMITS.imports)]
     work += [change_singly(seed) for seed in range(4)]
     await asyncio.gather(*work, change_percentage())
     overlapping = """
@@ -301,7 +304,7 @@ async def test_beside_single_requests(client: Client, conn: Connection) -> None:
 async def test_slots(client: Client) -> None:
     """Beside imports that are under way others are told to wait; vanished clients free theirs."""
     uploads = []
-    for _ in range(MAX_IMPORTS):
+    for _ in range(DEFAULT_LIMITS.imports):
         _, writer = await asyncio.open_connection(client.host, client.port)
         head = f"POST {A}/members/add HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
         writer.write(f"{head}Content-Length: 1000\r\n\r\n1\n2\n".encode())

@@ -138,7 +138,7 @@ async def test_fifty_refusals_leave_the_pool_whole(client: Client) -> None:
     for _ in range(50):
         assert (await change(client, 1, add=["NONE"]))[0] == 422
     assert client.app
-    pool = client.app[POOL]
+    pool = client.app[POOL].connections
     assert pool.get_idle_size() == pool.get_size()
     answers = await asyncio.gather(*(change(client, n, add=["SEG_1"]) for n in range(1, 41)))
     assert {status for status, _ in answers} == {200}

@@ -11,9 +11,9 @@ from aiohttp.pytest_plugin import AiohttpClient
 from conftest import SECRET, Client
 from yarl import URL
 
-from segsvc import streams
-from segsvc.app import MAX_EXPORTS, create_app
+from segsvc.app import create_app
 from segsvc.database import Connection, session
+from segsvc.limits import DEFAULT_LIMITS, Limits
 from segsvc.reports import links, store
 from segsvc.reports.months import Month
 from segsvc.sessions import EXPORTS
@@ -253,7 +253,7 @@ async def test_slots_are_few_and_come_back(client: Client, conn: Connection) -> 
     """Beside reports that nobody takes, reads go on and others are told to wait; then they may."""
     await conn.execute(CROWDED)
     url = URL(await new_link(client, "2024-02")).relative()
-    stalled = [await client.get(url, headers=PLAIN) for _ in range(MAX_EXPORTS)]
+    stalled = [await client.get(url, headers=PLAIN) for _ in range(DEFAULT_LIMITS.exports)]
     refused = await client.get(url)
     assert refused.status == 503
     assert int(refused.headers["Retry-After"]) > 0
@@ -270,17 +270,18 @@ async def test_slots_are_few_and_come_back(client: Client, conn: Connection) -> 
 
 
 async def test_stalled_client_is_cut_off(
-    client: Client, conn: Connection, monkeypatch: pytest.MonkeyPatch
+    aiohttp_client: AiohttpClient, dsn: str, conn: Connection
 ) -> None:
     """A client that takes nothing for too long loses its connection, and frees the report's."""
-    monkeypatch.setattr(streams, "STALL_TIMEOUT", 0.2)
+    app = create_app(dsn, secret=SECRET, anonymous=True, limits=Limits(stall_seconds=1))
+    client = await aiohttp_client(app)
     await conn.execute(CROWDED)
     url = URL(await new_link(client, "2024-02")).relative()
     response = await client.get(url, headers=PLAIN)
     assert client.app
     slots = client.app[EXPORTS].slots
     async with asyncio.timeout(20):
-        for _ in range(MAX_EXPORTS):
+        for _ in range(DEFAULT_LIMITS.exports):
             await slots.acquire()
     with pytest.raises(ClientPayloadError):
         await response.text()
