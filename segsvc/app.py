@@ -14,12 +14,15 @@ from segsvc.members.handlers import IMPORT_LIMIT
 from segsvc.memberships import handlers as memberships
 from segsvc.memberships import reads
 from segsvc.middlewares import OPEN, READING, answer_problems, authorize
+from segsvc.ofrep import evaluations
+from segsvc.ofrep import handlers as ofrep
 from segsvc.reports import handlers as reports
 from segsvc.reports.settings import REPORTS, ReportSettings
 from segsvc.segments import handlers as segments
 from segsvc.sessions import EXPORTS, IMPORTS, Sessions
 
 BASE = "/api/v1"
+FLAGS = "/ofrep/v1/evaluate/flags"
 
 # Reports and lists that are streamed at once, and imports.
 MAX_EXPORTS = 2
@@ -42,6 +45,8 @@ READING_ROUTES = (
     web.get(f"{BASE}/users/{{user_id}}/memberships", memberships.explain_user),
     web.get(f"{BASE}/users/{{user_id}}/history", memberships.list_user_events),
     web.post(f"{BASE}/users/segments", memberships.list_segments_of_users),
+    web.post(f"{FLAGS}/{{key}}", ofrep.evaluate_flag),
+    web.post(FLAGS, ofrep.evaluate_flags),
 )
 EDITING_ROUTES = (
     web.post(f"{BASE}/segments", segments.create_segment),
@@ -78,7 +83,10 @@ def create_app(
             async with database.connection(pool) as conn:
                 await schema.check(conn)
             app[database.POOL] = pool
-            async with Keyring(pool, anonymous=anonymous).kept_fresh() as app[KEYRING]:
+            async with (
+                evaluations.opened(app[reads.READS], pool) as app[evaluations.EVALUATIONS],
+                Keyring(pool, anonymous=anonymous).kept_fresh() as app[KEYRING],
+            ):
                 yield
 
     app = web.Application(

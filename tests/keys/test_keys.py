@@ -46,7 +46,7 @@ async def test_each_route_wants_its_role(guarded: Client, keys: dict[str, str]) 
         (EDITING_ROUTES, False, False),
     ):
         for route in routes:
-            path = route.path.format(slug="A", user_id=1, period="2024-02")
+            path = route.path.format(slug="A", key="A", user_id=1, period="2024-02")
             for headers, allowed, refusal in (
                 ({}, without, 401),
                 (bearing(keys["reader"]), reader, 403),
