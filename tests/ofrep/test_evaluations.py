@@ -7,6 +7,7 @@ import pytest
 from conftest import Client
 
 from segsvc.database import Connection
+from segsvc.ofrep import store
 
 SEGMENTS = "/api/v1/segments"
 FLAGS = "/ofrep/v1/evaluate/flags"
@@ -56,6 +57,15 @@ async def test_reasons(client: Client) -> None:
     assert await evaluate(client, "MANUAL", "1") == (False, "STATIC")
     assert await evaluate(client, "ALL", "1") == (False, "SPLIT")
     assert await evaluate(client, "NOBODY", "1") == (False, "SPLIT")
+
+
+async def test_kept_out_is_not_by_hand(client: Client, conn: Connection) -> None:
+    """Being kept out by hand is no reason to be in, should a read not have seen it yet."""
+    await create(client, "ALL", 100)
+    await change(client, 1, remove=["ALL"])
+    pair, unknown = await store.find(conn, [(1, "ALL"), (1, "NONE")])
+    assert dict(pair) == {"live": True, "automatic": True, "by_hand": False}
+    assert dict(unknown) == {"live": False, "automatic": False, "by_hand": False}
 
 
 async def test_many_at_once(client: Client) -> None:
