@@ -13,6 +13,8 @@ from segsvc.members import handlers as members
 from segsvc.memberships import handlers as memberships
 from segsvc.memberships import reads
 from segsvc.middlewares import OPEN, READING, answer_problems, authorize
+from segsvc.ofrep import evaluations
+from segsvc.ofrep import handlers as ofrep
 from segsvc.openapi import handlers as openapi
 from segsvc.openapi.document import DESCRIPTION, Description
 from segsvc.readiness import READINESS, Readiness
@@ -22,6 +24,7 @@ from segsvc.segments import handlers as segments
 from segsvc.sessions import EXPORTS, IMPORTS, Sessions
 
 BASE = "/api/v1"
+FLAGS = "/ofrep/v1/evaluate/flags"
 
 
 # Whoever has a report's link may follow it: it is signed.
@@ -39,6 +42,8 @@ READING_ROUTES = (
     web.get(f"{BASE}/users/{{user_id}}/memberships", memberships.explain_user),
     web.get(f"{BASE}/users/{{user_id}}/history", memberships.list_user_events),
     web.post(f"{BASE}/users/segments", memberships.list_segments_of_users),
+    web.post(f"{FLAGS}/{{key}}", ofrep.evaluate_flag),
+    web.post(FLAGS, ofrep.evaluate_flags),
 )
 EDITING_ROUTES = (
     web.post(f"{BASE}/segments", segments.create_segment),
@@ -77,7 +82,10 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
                 await schema.check(conn)
             app[database.POOL] = pool
             app[READINESS] = Readiness(pool)
-            async with Keyring(pool, anonymous=anonymous).kept_fresh() as app[KEYRING]:
+            async with (
+                evaluations.opened(app[reads.READS], pool) as app[evaluations.EVALUATIONS],
+                Keyring(pool, anonymous=anonymous).kept_fresh() as app[KEYRING],
+            ):
                 yield
 
     app = web.Application(

@@ -26,6 +26,23 @@ NO_PARAMETERS = Schema()
 async def read_body(request: web.Request, schema: Schema) -> Any:
     """Return the JSON body of `request`, loaded by `schema`; no query may stand beside it.
 
+    Raises:
+        InvalidRequest: it is not what `schema` describes, or holds too long a list; and whatever
+            `read_json` raises.
+    """
+    read_query(request, NO_PARAMETERS)
+    data = await read_json(request)
+    if isinstance(data, dict):
+        most = request.app[LIMITS].items
+        long = {k: v for k, v in data.items() if isinstance(v, list) and len(v) > most}
+        if long:
+            raise InvalidRequest(_errors({name: [f"at most {most} items"] for name in long}))
+    return _load(schema, data)
+
+
+async def read_json(request: web.Request) -> Any:
+    """Return the JSON body of `request`.
+
     Stricter than `json.loads`, as RFC 8259 allows and RFC 7493 (I-JSON) asks: UTF-8 only, no
     NaN or Infinity, no key twice in an object. Fractions arrive as Decimal, exactly as sent.
 
@@ -35,25 +52,17 @@ async def read_body(request: web.Request, schema: Schema) -> Any:
         TooLarge: it has more bytes than allowed.
         TooSlow: it stalls on its way.
         NotJson: the body is not JSON.
-        InvalidRequest: it is JSON, but not what `schema` describes.
     """
-    read_query(request, NO_PARAMETERS)
     charset = (request.charset or "utf-8").lower()
     if request.content_type != "application/json" or charset not in {"utf-8", "utf8"}:
         raise UnsupportedMediaType("send JSON with the header Content-Type: application/json")
     body = await bodies.read(request)
     try:
-        data = json.loads(
+        return json.loads(
             body.decode(), parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object
         )
     except (ValueError, RecursionError, ArithmeticError) as error:
         raise NotJson(f"the body is not JSON: {error}") from None
-    most = request.app[LIMITS].items
-    if isinstance(data, dict):
-        long = {k: v for k, v in data.items() if isinstance(v, list) and len(v) > most}
-        if long:
-            raise InvalidRequest(_errors({name: [f"at most {most} items"] for name in long}))
-    return _load(schema, data)
 
 
 def read_query(request: web.Request, schema: Schema) -> Any:

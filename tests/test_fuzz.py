@@ -23,6 +23,13 @@ ANSWERS = {(problem.status, problem.slug) for problem in problems.Problem.__subc
     (500, "internal-error"),
     (503, "database-unavailable"),
 }
+# What OFREP has instead of problems.
+CODES = {
+    (404, "FLAG_NOT_FOUND"),
+    (400, "TARGETING_KEY_MISSING"),
+    (400, "INVALID_CONTEXT"),
+    (400, "PARSE_ERROR"),
+}
 
 NUMBERS = st.one_of(
     st.integers(-2, 5),
@@ -42,7 +49,8 @@ WORDS = st.one_of(
 )
 NAMES = st.sampled_from(
     ["slug", "description", "percent", "add", "remove", "ttl", "expires_at", "user_ids", "period",
-     "user_id", "limit", "after", "at", "from", "to", "signature", "expires", "x", ""]
+     "user_id", "limit", "after", "at", "from", "to", "signature", "expires", "context",
+     "targetingKey", "x", ""]
 )  # fmt: skip
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), NUMBERS, WORDS),
@@ -90,6 +98,7 @@ def requests(draw: st.DrawFn) -> tuple[str, URL, dict[str, str], bytes]:
     path = route.path
     for variable, good in (
         ("slug", ["A", "B"]),
+        ("key", ["A", "B"]),
         ("user_id", ["1", "7"]),
         ("period", ["2024-02"]),
         ("file", ["start.js"]),
@@ -128,7 +137,9 @@ def test_generated_requests(dsn: str) -> None:
         seen[response.status] += 1
         if response.status < 400:
             return
-        if request[0] != "HEAD":
+        if request[1].path.startswith("/ofrep/") and response.content_type == "application/json":
+            assert (response.status, json.loads(text)["errorCode"]) in CODES, text
+        elif request[0] != "HEAD":
             assert response.content_type == "application/problem+json", text
             problem = json.loads(text)
             kind = problem["type"].removeprefix("urn:segsvc:problem:")

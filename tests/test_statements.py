@@ -20,6 +20,7 @@ LARGE = {"membership", "users", "segment"}
 GATED = {
     "checks/replay": {"segment"},
     "memberships/list_events": {"segment"},
+    "ofrep/list_live": {"segment"},
     "reports/copy_month": {"users", "segment"},
     "reports/copy_month_of_user": {"segment"},
 }

@@ -129,6 +129,9 @@ def _responses(declared: Operation, role: str | None) -> dict[str, Any]:
     by_status = attrgetter("status")
     for status, kinds in groupby(sorted(_problems(declared, role), key=by_status), by_status):
         responses[str(status)] = _problem_response([EXAMPLES[kind] for kind in kinds])
+    for code, failure in declared.failures.items():
+        response = responses.setdefault(str(code), {"description": "Refused", "content": {}})
+        response["content"] |= dict([_content(failure)])
     return responses
 
 
@@ -140,7 +143,7 @@ def _problems(declared: Operation, role: str | None) -> set[type[problems.Proble
         found.add(problems.EditorRequired)
     if declared.body:
         found.update(_OF_A_BODY)
-    if isinstance(declared.body, Schema):
+    if isinstance(declared.body, Schema) and not declared.failures:
         found.add(problems.NotJson)
     if declared.query:
         found.update(_OF_A_CALL)
@@ -189,6 +192,8 @@ def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
         return schema["examples"][0]
     if "enum" in schema:
         return schema["enum"][0]
+    if "properties" not in schema and schema["type"] == "object":
+        return {}
     if schema["type"] == "array":
         return [_example(schema["items"], schemas)]
     return {name: _example(part, schemas) for name, part in schema["properties"].items()}

@@ -1,7 +1,7 @@
 """What a route takes and answers, declared at its handler."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from marshmallow import Schema
@@ -29,6 +29,7 @@ class Operation:
         body: what is sent, and an `example` of it.
         answers: what comes back, with `status`, each in its content type.
         problems: what can go wrong, besides what follows from the above.
+        failures: answers to what is wrong in another form than that of problems, by status.
     """
 
     query: Schema | None = NO_PARAMETERS
@@ -37,6 +38,7 @@ class Operation:
     status: int = 200
     answers: tuple[Schema | Text, ...] = ()
     problems: tuple[type[Problem], ...] = ()
+    failures: Mapping[int, Schema] = field(default_factory=dict)
 
 
 OPERATIONS: dict[Callable[..., Any], Operation] = {}

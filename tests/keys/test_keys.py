@@ -47,7 +47,8 @@ async def test_each_route_wants_its_role(guarded: Client, keys: dict[str, str]) 
         (EDITING_ROUTES, False, False),
     ):
         for route in routes:
-            path = route.path.format(slug="A", user_id=1, period="2024-02", file="start.js")
+            parts = {"slug": "A", "key": "A", "user_id": 1, "period": "2024-02", "file": "start.js"}
+            path = route.path.format(**parts)
             for headers, allowed, refusal in (
                 ({}, without, 401),
                 (bearing(keys["reader"]), reader, 403),

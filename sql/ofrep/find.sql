@@ -1,0 +1,29 @@
+-- sql/ofrep/find.sql
+-- Tells of pairs of a user and a slug what the slugs of the user's segments leave open.
+--
+-- $1 user_ids bigint[]
+-- $2 slugs    text[], one for each of them
+--
+-- Returns: a row a pair, in the order asked: live boolean, automatic boolean,
+--          by_hand boolean: whether the user is in by hand now
+-- Locks:   none
+-- Index:   segment_deleted_at_slug_key, membership_segment_id_user_id_idx
+--
+-- Whether the user is in is not asked here: memberships/list_at alone says the rule. No two periods
+-- of a user and a segment cover now, so a pair has one row.
+
+SELECT
+    s.id IS NOT NULL AS live,
+    r.segment_id IS NOT NULL AS automatic,
+    m.segment_id IS NOT NULL AS by_hand
+FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (user_id, slug, ordinal)
+LEFT JOIN segment AS s ON asked.slug = s.slug AND s.deleted_at = 'infinity'
+LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to = 'infinity'
+LEFT JOIN membership AS m
+    ON
+        asked.user_id = m.user_id
+        AND s.id = m.segment_id
+        AND m.included
+        AND m.valid_to > now()
+        AND m.valid_from <= now()
+ORDER BY asked.ordinal

@@ -1,0 +1,16 @@
+-- sql/ofrep/list_live.sql
+-- Lists all live segments in the order of their slugs, and whether each is automatic.
+--
+-- Returns: a row each: slug text, automatic boolean
+-- Locks:   none
+-- Index:   none, or segment_deleted_at_slug_key where most segments are deleted
+--
+-- An answer with all carries nothing else of what segments/list_live returns.
+
+SELECT
+    s.slug,
+    r.segment_id IS NOT NULL AS automatic
+FROM segment AS s
+LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to = 'infinity'
+WHERE s.deleted_at = 'infinity'
+ORDER BY s.slug
