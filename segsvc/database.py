@@ -150,7 +150,12 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
     """
     with _translated():
         async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            yield conn
+            try:
+                yield conn
+            except asyncpg.ReadOnlySQLTransactionError:
+                # Sessions may stay read-only for good when the server is not any more.
+                conn.terminate()
+                raise
 
 
 @asynccontextmanager
