@@ -6,11 +6,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 from urllib.error import URLError
 from urllib.request import urlopen
+
+import psutil
 
 SEGSVC = str(Path(sys.executable).with_name("segsvc"))
 PATIENCE = 60  # seconds; a shared machine can be slow, and a service that works never takes them
@@ -52,14 +55,50 @@ def answers(url: str) -> bool:
         return False
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process(pid).children()
+        if child.status() != psutil.STATUS_ZOMBIE and "segsvc.workers" in child.cmdline()
+    ]
+
+
+def all_workers(pid: int, count: int) -> list[psutil.Process]:
+    """Wait until so many workers of a service listen, and return them."""
+    found: list[psutil.Process] = []
+
+    def are_there() -> bool:
+        found[:] = [
+            w
+            for w in workers_of(pid)
+            if any(c.status == "LISTEN" for c in w.net_connections("tcp"))
+        ]
+        return len(found) == count
+
+    until(are_there)
+    return found
+
+
 @contextmanager
-def serving(**settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run `segsvc serve` on a free port; yield its address and process, and stop it after."""
-    port = free_port()
+def serving(
+    output: IO[str] | int = subprocess.PIPE, /, **settings: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run `segsvc serve`, by default on a free port; yield its address and process, and stop it.
+
+    It writes to `output`; into a pipe that nobody reads as little as the pipe holds.
+    """
+    port = settings.setdefault("port", str(free_port()))
     process = subprocess.Popen(
         [SEGSVC, "serve"],
-        env=environment(port=str(port), **settings),
-        stdout=subprocess.PIPE,
+        env=environment(**settings),
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
     )
