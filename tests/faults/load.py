@@ -133,9 +133,12 @@ class Load:
 
 
 def _draw(chance: random.Random, user_id: int) -> Write:
-    """Draw a change, most often of both segments, to be done whole or not at all."""
-    slugs = chance.choice([[MANUAL], [AUTOMATIC], [MANUAL, AUTOMATIC], [AUTOMATIC, MANUAL]])
-    add = [slug for slug in slugs if chance.random() < 0.6]
-    remove = [slug for slug in slugs if slug not in add]
+    """Draw a change of both segments, most often into one and out of the other."""
+    slugs = [MANUAL, AUTOMATIC]
+    chance.shuffle(slugs)
+    kind = chance.random()
+    add, remove = (
+        (slugs[:1], slugs[1:]) if kind < 0.6 else (slugs, []) if kind < 0.8 else ([], slugs)
+    )
     ttl = chance.randrange(3600, 36000) if add and chance.random() < 0.4 else None
     return Write(user_id, add, remove, ttl)
