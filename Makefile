@@ -35,6 +35,10 @@ lock: $(VENV)/lint ## Pin what the image is made of, with hashes (UPGRADE=--upgr
 	print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
 	$(LOCK) $(UPGRADE) - --output-file requirements/build.txt
 
+.PHONY: audit
+audit: $(VENV)/lint ## Ask the vulnerability service about what the image is made of
+	@PATH=$(BIN):$$PATH $(BIN)/python .ci/audit.py requirements/run.txt requirements/build.txt
+
 .PHONY: bench
 bench: $(VENV)/run ## Measure, as ratios within one run, and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
