@@ -23,7 +23,7 @@ from ledger import now
 from load import USERS, Load
 from processes import PATIENCE, all_workers, free_port, serving
 
-from segsvc import schema
+from segsvc import database, schema
 from segsvc.checks import store as checks
 from segsvc.database import Connection
 from segsvc.members.store import CHANGE, LOCK_USERS
@@ -82,7 +82,7 @@ def served(dsn: str, log: IO[str], port: int) -> Iterator[subprocess.Popen[str]]
 
 async def nothing_is_lost(dsn: str, load: Load, faults: str, pauses: list[float]) -> None:
     """Hold the database against the ledger of `load` and against the promises of the design."""
-    async with connected(dsn) as conn:
+    async with database.session(dsn) as conn:  # as `segsvc check` does
         findings = await load.ledger.compare(conn)
         wrong = findings.wrong + await checks.structure(conn)
         async for _, found in checks.replay(conn):
