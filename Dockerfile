@@ -1,11 +1,18 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
+# Nothing is built or installed here that is not pinned by its hash (make lock).
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_ONLY_BINARY=:all:
+COPY requirements requirements
+RUN python -m venv --without-pip /opt/segsvc \
+    && pip --python /opt/segsvc/bin/python install --require-hashes -r requirements/run.txt \
+    && pip install --require-hashes -r requirements/build.txt
 COPY pyproject.toml setup.cfg README.md ./
 COPY segsvc segsvc
 COPY sql sql
 COPY migrations migrations
-RUN python -m venv --without-pip /opt/segsvc \
-    && pip --python /opt/segsvc/bin/python install --no-cache-dir .
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+    && pip --python /opt/segsvc/bin/python install --no-index --no-deps dist/*.whl
 
 FROM python:3.13-slim
 COPY --from=build /opt/segsvc /opt/segsvc

@@ -24,6 +24,21 @@ lint: $(VENV)/lint ## Check the style and the types of Python and SQL
 	$(BIN)/sqlfluff lint --disable-progress-bar sql migrations
 	$(BIN)/squawk $(filter-out %.rollback.sql,$(wildcard migrations/*.sql))
 
+# uv resolves for another Python and other machines than the ones it runs on.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes \
+	--custom-compile-command 'make lock'
+
+.PHONY: lock
+lock: $(VENV)/lint ## Pin what the image is made of, with hashes (UPGRADE=--upgrade: the newest)
+	$(LOCK) $(UPGRADE) setup.cfg --output-file requirements/run.txt
+	@$(BIN)/python -c 'import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+	$(LOCK) $(UPGRADE) - --output-file requirements/build.txt
+
+.PHONY: audit
+audit: $(VENV)/lint ## Ask the vulnerability service about what the image is made of
+	@PATH=$(BIN):$$PATH $(BIN)/python .ci/audit.py requirements/run.txt requirements/build.txt
+
 .PHONY: bench
 bench: $(VENV)/run ## Measure, as ratios within one run, and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py

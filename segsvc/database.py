@@ -180,7 +180,12 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
     try:
         with _translated(), metrics.POOL_IN_USE.track_inprogress():
             async with pool.connections.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-                yield conn
+                try:
+                    yield conn
+                except asyncpg.ReadOnlySQLTransactionError:
+                    # Sessions may stay read-only for good when the server is not any more.
+                    conn.terminate()
+                    raise
     finally:
         pool.asking -= 1
 

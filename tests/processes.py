@@ -6,13 +6,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 from urllib.error import URLError
 from urllib.request import urlopen
+
+import psutil
 
 SEGSVC = str(Path(sys.executable).with_name("segsvc"))
 PATIENCE = 60  # seconds; a shared machine can be slow, and a service that works never takes them
@@ -54,19 +56,50 @@ def answers(url: str) -> bool:
         return False
 
 
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process(pid).children()
+        if child.status() != psutil.STATUS_ZOMBIE and "segsvc.workers" in child.cmdline()
+    ]
+
+
+def all_workers(pid: int, count: int) -> list[psutil.Process]:
+    """Wait until so many workers of a service listen, and return them."""
+    found: list[psutil.Process] = []
+
+    def are_there() -> bool:
+        found[:] = [
+            w
+            for w in workers_of(pid)
+            if any(c.status == "LISTEN" for c in w.net_connections("tcp"))
+        ]
+        return len(found) == count
+
+    until(are_there)
+    return found
+
+
 @contextmanager
 def serving(
     log: Path | None = None, /, **settings: str
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run `segsvc serve` on a free port; yield its address and process, and stop it after.
+    """Run `segsvc serve`, by default on a free port; yield its address and process; stop it after.
 
     What it writes goes to the file `log`: nobody would empty a pipe while it runs.
     """
-    port = free_port()
-    with log.open("w+") if log else TemporaryFile("w+") as output:
+    port = settings.setdefault("port", str(free_port()))
+    with log.open("a+") if log else TemporaryFile("w+") as output:
         process = subprocess.Popen(
             [SEGSVC, "serve"],
-            env=environment(port=str(port), **settings),
+            env=environment(**settings),
             stdout=output,
             stderr=output,
             text=True,

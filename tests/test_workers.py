@@ -4,48 +4,15 @@ import asyncio
 import json
 import signal
 import socket
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import psutil
 import pytest
 from conftest import Databases, database_name
-from processes import PATIENCE, answers, run, serving
+from processes import PATIENCE, all_workers, answers, run, serving, until
 
 from segsvc.database import Connection
-
-
-def workers_of(pid: int) -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process(pid).children()
-        if child.status() != psutil.STATUS_ZOMBIE and "segsvc.workers" in child.cmdline()
-    ]
-
-
-def all_workers(pid: int, count: int) -> list[psutil.Process]:
-    """Wait until so many workers of a service listen, and return them."""
-    found: list[psutil.Process] = []
-
-    def are_there() -> bool:
-        found[:] = [
-            w
-            for w in workers_of(pid)
-            if any(c.status == "LISTEN" for c in w.net_connections("tcp"))
-        ]
-        return len(found) == count
-
-    until(are_there)
-    return found
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def post(url: str, path: str, body: object) -> int:
