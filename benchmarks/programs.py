@@ -70,7 +70,11 @@ def peak_memory(pid: int) -> float:
 def started(*command: str | Path, ready: str, **settings: str) -> Iterator[int]:
     """Run a program until the context ends; yield its process id when `ready` answers."""
     process = subprocess.Popen(
-        command, env=os.environ | settings, stdout=subprocess.DEVNULL, process_group=0
+        command,
+        env=os.environ | settings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
     )
     try:
         curl("--retry", "50", "--retry-connrefused", "--retry-delay", "1", ready)
@@ -81,13 +85,16 @@ def started(*command: str | Path, ready: str, **settings: str) -> Iterator[int]:
 
 
 @contextmanager
-def service(dsn: str, port: int, workers: int = WORKERS) -> Iterator[tuple[str, int]]:
-    """Run the service; yield its address and its process id."""
+def service(
+    dsn: str, port: int, workers: int = WORKERS, log_level: str = "WARNING"
+) -> Iterator[tuple[str, int]]:
+    """Run the service, without a line for each request; yield its address and its process id."""
     url = f"http://127.0.0.1:{port}"
     segsvc = Path(sys.executable).with_name("segsvc")
     with started(
         segsvc, "serve", "--workers", str(workers), ready=f"{url}/healthz",
         SEGSVC_DATABASE_URL=dsn, SEGSVC_PORT=str(port), SEGSVC_SECRET="x" * 16,
+        SEGSVC_LOG_LEVEL=log_level,
     ) as pid:  # fmt: skip
         time.sleep(1)  # for the other workers
         yield url, pid

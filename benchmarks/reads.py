@@ -33,6 +33,7 @@ async def measure(server: str) -> list[Row]:
             "bare": (stack.enter_context(handler("bare", hot, 8191)), 100_000),
             "one query": (stack.enter_context(handler("one_query", hot, 8192)), 100_000),
             "hot": (stack.enter_context(service(hot, 8193))[0], 100_000),
+            "logged": (stack.enter_context(service(hot, 8196, log_level="INFO"))[0], 100_000),
             "few": (stack.enter_context(service(few, 8194))[0], 10_000),
             "many": (stack.enter_context(service(many, 8195))[0], 1_000_000),
         }
@@ -40,13 +41,16 @@ async def measure(server: str) -> list[Row]:
             wrk(url, "read.lua", users)
         busy = {
             name: medians(loads)
-            for name, loads in rounds(targets, ("bare", "one query", "hot", "many"), 64).items()
+            for name, loads in rounds(
+                targets, ("bare", "one query", "hot", "logged", "many"), 64
+            ).items()
         }
         alone = {name: medians(x) for name, x in rounds(targets, ("few", "many"), 1).items()}
     names = {
         "bare": "constant answer of a bare aiohttp handler",
         "one query": "one query a request",
         "hot": "hot read, 100 thousand users with 3 of 10 segments",
+        "logged": "the same with a line of log for each",
         "many": "the same, a million users, 20 automatic segments, 10 million periods",
     }
     rows = [

@@ -26,7 +26,7 @@ from aiohttp import web
 from segsvc import logs, metrics, schema
 from segsvc.app import create_app
 from segsvc.config import Settings
-from segsvc.database import KeptConnection, Unavailable
+from segsvc.database import Unavailable
 from segsvc.door import door
 
 # Seconds for the requests under way when a signal comes; container engines kill after ten.
@@ -86,9 +86,9 @@ async def serve(
             settings.port,
             reuse_port=shared,
         )
-        async with listening:
-            ready()
-            await stopping.wait()
+        ready()
+        await stopping.wait()
+        listening.close()  # and no more: those who are connected may stay idle for long
     finally:
         if shared:
             asyncio.get_running_loop().remove_reader(sys.stdin)
@@ -101,12 +101,10 @@ async def supervise(
     """Serve with `count` processes, until this one is told to stop.
 
     Raises:
-        SchemaMismatch, Unavailable, OSError: as `serve`, and no process was started.
+        OSError: the address cannot be listened at; no process was started.
         WorkerFailed: a process did not start; it has said why.
     """
     stopping = _told_to_stop()
-    async with KeptConnection(dsn) as kept, kept.lend() as conn:
-        await schema.check(conn)
     own = {"SEGSVC_DATABASE_URL": dsn, "SEGSVC_SECRET": secret}
     with _held(settings.host, settings.port), metrics.shared() as counting:
         workers = _Workers(os.environ | own | counting, stopping, ready, count)
