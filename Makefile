@@ -14,7 +14,7 @@ run: $(VENV)/run ## Serve at http://127.0.0.1:8080 with an embedded PostgreSQL (
 
 .PHONY: test
 test: $(VENV)/test ## Run the tests, on an embedded PostgreSQL of their own
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(TESTS)
 
 .PHONY: lint
 lint: $(VENV)/lint ## Check the style and the types of Python and SQL
