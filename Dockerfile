@@ -1,12 +1,14 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
-# Nothing is built or installed here that is not pinned by its hash (make lock).
-ENV PIP_NO_CACHE_DIR=1 \
-    PIP_ONLY_BINARY=:all:
+# Nothing is built or installed here that is not pinned by its hash (make lock). One package has no
+# wheel: it is built as the project is, by the pinned backend.
+ENV PIP_NO_CACHE_DIR=1
 COPY requirements requirements
-RUN python -m venv --without-pip /opt/segsvc \
-    && pip --python /opt/segsvc/bin/python install --require-hashes -r requirements/run.txt \
-    && pip install --require-hashes -r requirements/build.txt
+RUN pip install --require-hashes --only-binary :all: -r requirements/build.txt \
+    && pip wheel --require-hashes --only-binary :all: --no-binary openapi-ui-bundles \
+        --no-deps --no-build-isolation --wheel-dir packages -r requirements/run.txt \
+    && python -m venv --without-pip /opt/segsvc \
+    && pip --python /opt/segsvc/bin/python install --no-index --no-deps packages/*.whl
 COPY pyproject.toml setup.cfg README.md ./
 COPY segsvc segsvc
 COPY sql sql
