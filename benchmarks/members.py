@@ -59,7 +59,7 @@ def files(folder: Path, factor: int) -> tuple[Path, Path]:
     ids, whole = folder / "ids.csv", folder / "rows.csv"
     user_ids = [1 + n * factor % 10_000_019 for n in range(MILLION)]
     ids.write_text("".join(f"{user_id}\n" for user_id in user_ids))
-    rest = "1,true,2024-01-01,infinity,false"
+    rest = "1,true,2024-01-01,infinity,false,,"
     whole.write_text("".join(f"{user_id},{rest}\n" for user_id in user_ids))
     return ids, whole
 

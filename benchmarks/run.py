@@ -49,10 +49,10 @@ def programs() -> dict[str, str]:
 async def measure(server: str, pgbench: str) -> list[Row]:
     """Run everything; return rows of what, figure and aim."""
     return [
-        *await reads.measure(server),
-        *await writes.measure(server, pgbench),
-        *await reports.measure(server),
         *await members.measure(server),
+        *await reports.measure(server),
+        *await writes.measure(server, pgbench),
+        *await reads.measure(server),
     ]
 
 
