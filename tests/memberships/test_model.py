@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 from model import TICK, Model, Segment
 
 from segsvc.app import create_app
+from segsvc.database import SESSION
 from segsvc.memberships import store
 from segsvc.reports import store as reports
 
@@ -56,7 +57,8 @@ class Service(RuleBasedStateMachine):
             self.create(slug, percent)
 
     async def _start(self) -> None:
-        self.conn = await asyncpg.connect(self.dsn)
+        # As the service does: compiling a statement may take far longer than running it.
+        self.conn = await asyncpg.connect(self.dsn, server_settings=SESSION)
         await self.conn.execute("TRUNCATE segment, rollout, users, membership")
         self.client = TestClient(TestServer(create_app(self.dsn, secret=SECRET, anonymous=True)))
         await self.client.start_server()
