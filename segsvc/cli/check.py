@@ -1,12 +1,11 @@
 """`check`: whether the database keeps its promises."""
 
-import asyncio
-
 import click
 
 from segsvc.checks import store
 from segsvc.cli.files import progress
-from segsvc.cli.server import connected, open_database, read_settings
+from segsvc.cli.server import run_connected
+from segsvc.database import Connection
 
 
 @click.command()
@@ -18,20 +17,18 @@ def check() -> None:
     read. It only reads, beside a running service. The exit status is 1 if anything is wrong.
     """
 
-    async def work(dsn: str) -> bool:
-        async with connected(dsn) as conn:
-            found = await store.structure(conn)
-            checked = 0
-            with progress("users") as move:
-                async for users, wrong in store.replay(conn):
-                    found += wrong
-                    checked += users
-                    move(users)
+    async def work(conn: Connection) -> None:
+        found = await store.structure(conn)
+        checked = 0
+        with progress("users") as move:
+            async for users, wrong in store.replay(conn):
+                found += wrong
+                checked += users
+                move(users)
         for line in found:
             click.echo(line)
         click.echo(f"{checked} users checked, {len(found)} faults")
-        return not found
-
-    with open_database(read_settings(), exclusive=False) as (dsn, _):
-        if not asyncio.run(work(dsn)):
+        if found:
             raise click.exceptions.Exit(1)
+
+    run_connected(work)

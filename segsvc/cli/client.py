@@ -63,6 +63,17 @@ async def call(method: str, path: str, **options: Any) -> Any:
         return await response.json() if response.content_type == "application/json" else None
 
 
+async def pages(path: str) -> AsyncIterator[Any]:
+    """Yield the pages of a list, one after the other."""
+    query: dict[str, str | int] = {"limit": 1000}
+    while True:
+        page = await call("GET", path, params=query)
+        yield page
+        if page["next"] is None:
+            return
+        query["after"] = page["next"]
+
+
 async def _problem(response: ClientResponse) -> click.ClickException:
     """Return the problem that the service answered as a message for people (RFC 9457)."""
     kind = TryAgain if response.status in TRANSIENT else click.ClickException

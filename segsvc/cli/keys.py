@@ -1,15 +1,13 @@
 """`keys`: who may use the service."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
 import click
+from marshmallow import ValidationError
 
 from segsvc.answers import rfc3339
-from segsvc.cli.server import connected, open_database, read_settings
+from segsvc.cli.server import run_connected
 from segsvc.database import Connection
 from segsvc.keys import store
-from segsvc.values import SLUG
+from segsvc.values import slug
 
 
 @click.group()
@@ -36,11 +34,10 @@ def create(name: str, role: str) -> None:
     bear the key in the header Authorization: Bearer KEY; the commands of segsvc take it from
     SEGSVC_KEY.
     """
-    if not SLUG.fullmatch(name):
-        raise click.BadParameter(
-            "must be 1 to 64 of the characters A-Z, a-z, 0-9, _ and -, the first one a letter",
-            param_hint="NAME",
-        )
+    try:
+        slug(name)  # the form is the same
+    except ValidationError as error:
+        raise click.BadParameter(str(error.messages[0]), param_hint="NAME") from None
 
     async def work(conn: Connection) -> None:
         key = await store.create(conn, name, role)
@@ -48,7 +45,7 @@ def create(name: str, role: str) -> None:
             raise click.ClickException(f"there is or was a key {name}: take another name")
         click.echo(key)
 
-    _run(work)
+    run_connected(work)
 
 
 @keys.command("list")
@@ -61,7 +58,7 @@ def list_keys() -> None:
             line = f"{key.name:<32}  {key.role:<6}  created {rfc3339(key.created_at)}  {end}"
             click.echo(line.rstrip())
 
-    _run(work)
+    run_connected(work)
 
 
 @keys.command()
@@ -74,13 +71,4 @@ def revoke(name: str) -> None:
             raise click.ClickException(f"there is no key {name} that is not revoked yet")
         click.echo(f"revoked {name}")
 
-    _run(work)
-
-
-def _run(work: Callable[[Connection], Awaitable[None]]) -> None:
-    async def connect(dsn: str) -> None:
-        async with connected(dsn) as conn:
-            await work(conn)
-
-    with open_database(read_settings(), exclusive=False) as (dsn, _):
-        asyncio.run(connect(dsn))
+    run_connected(work)

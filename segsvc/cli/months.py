@@ -1,12 +1,12 @@
 """`report` and `prune`: what an operator does on the database itself."""
 
-import asyncio
 from dataclasses import astuple
 
 import click
 
 from segsvc.cli.files import progress, whole_file
-from segsvc.cli.server import connected, open_database, read_settings
+from segsvc.cli.server import run_connected
+from segsvc.database import Connection
 from segsvc.reports import store as reports
 from segsvc.reports.links import Report
 from segsvc.reports.months import Month
@@ -36,20 +36,18 @@ def report(month: Month, user: int | None, output: str) -> None:
     The months are UTC; the current one goes up to now. A file is there only when it is whole.
     """
 
-    async def run(dsn: str) -> None:
+    async def work(conn: Connection) -> None:
+        if month.start > await reports.now(conn):
+            raise click.ClickException(f"{month} has not begun yet (months are UTC)")
         with whole_file(output) as write, progress("events") as move:
 
             async def send(piece: bytes) -> None:
                 write(piece)
                 move(piece.count(b"\n"))
 
-            async with connected(dsn) as conn:
-                if month.start > await reports.now(conn):
-                    raise click.ClickException(f"{month} has not begun yet (months are UTC)")
-                await reports.copy(conn, Report(month, user), send)
+            await reports.copy(conn, Report(month, user), send)
 
-    with open_database(read_settings(), exclusive=False) as (dsn, _):
-        asyncio.run(run(dsn))
+    run_connected(work)
 
 
 @click.command()
@@ -62,20 +60,18 @@ def prune(*, before: Month, dry_run: bool) -> None:
     It works in small batches beside a running service, and may be interrupted.
     """
 
-    async def run(dsn: str) -> None:
-        async with connected(dsn) as conn:
-            if before.start > await reports.now(conn):
-                raise click.BadParameter("has not begun yet", param_hint="--before")
-            ended = await retention.count(conn, before.start)
-            click.echo(
-                f"{'would delete' if dry_run else 'deleting'} {ended.periods} periods,"
-                f" {ended.rollouts} rollouts and {ended.segments} segments"
-                f" that ended before {before}"
-            )
-            if not dry_run:
-                with progress("rows", sum(astuple(ended))) as move:
-                    async for rows in retention.prune(conn, before.start):
-                        move(rows)
+    async def work(conn: Connection) -> None:
+        if before.start > await reports.now(conn):
+            raise click.BadParameter("has not begun yet", param_hint="--before")
+        ended = await retention.count(conn, before.start)
+        click.echo(
+            f"{'would delete' if dry_run else 'deleting'} {ended.periods} periods,"
+            f" {ended.rollouts} rollouts and {ended.segments} segments"
+            f" that ended before {before}"
+        )
+        if not dry_run:
+            with progress("rows", sum(astuple(ended))) as move:
+                async for rows in retention.prune(conn, before.start):
+                    move(rows)
 
-    with open_database(read_settings(), exclusive=False) as (dsn, _):
-        asyncio.run(run(dsn))
+    run_connected(work)

@@ -30,15 +30,9 @@ def list_segments() -> None:
     """List the live segments: slug, percentage, description."""
 
     async def work() -> None:
-        after = None
-        while True:
-            query = {"limit": 1000} | ({"after": after} if after else {})
-            page = await client.call("GET", client.path("segments"), params=query)
+        async for page in client.pages(client.path("segments")):
             for segment in page["segments"]:
                 click.echo(_line(segment))
-            after = page["next"]
-            if after is None:
-                return
 
     client.run(work())
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from types import ModuleType
@@ -12,13 +12,15 @@ from types import ModuleType
 import click
 
 from segsvc import __version__, logs, schema, workers
-from segsvc.config import Settings, SettingsError
+from segsvc.config import MAX_WORKERS, Settings, SettingsError
 from segsvc.database import Connection, Unavailable, session
 from segsvc.keys import store as keys
 
 
 @click.command()
-@click.option("--workers", "count", type=click.IntRange(1, 64), help="Instead of SEGSVC_WORKERS.")
+@click.option(
+    "--workers", "count", type=click.IntRange(1, MAX_WORKERS), help="Instead of SEGSVC_WORKERS."
+)
 def serve(*, count: int | None) -> None:
     """Serve HTTP until SIGINT or SIGTERM.
 
@@ -86,6 +88,17 @@ async def connected(dsn: str) -> AsyncIterator[Connection]:
         raise click.ClickException(str(error)) from error
     except Unavailable as error:
         raise click.ClickException(f"cannot use the database: {error}") from error
+
+
+def run_connected(work: Callable[[Connection], Awaitable[None]]) -> None:
+    """Run `work` on a connection to the database of the settings."""
+
+    async def connect(dsn: str) -> None:
+        async with connected(dsn) as conn:
+            await work(conn)
+
+    with open_database(read_settings(), exclusive=False) as (dsn, _):
+        asyncio.run(connect(dsn))
 
 
 def read_settings(*, serving: bool = False) -> Settings:

@@ -26,16 +26,10 @@ def user(user_id: int) -> None:
             for reason in found:
                 click.echo(f"  {_reason(reason)}")
         click.echo("history")
-        after = None
-        while True:
-            query = {"limit": 1000} | ({"after": after} if after else {})
-            page = await client.call("GET", client.path("users", user_id, "history"), params=query)
+        async for page in client.pages(client.path("users", user_id, "history")):
             for event in page["events"]:
                 at, operation = event["at"], event["operation"]
                 click.echo(f"  {at}  {operation:<6}  {event['slug']:<32}  {event['cause']}")
-            after = page["next"]
-            if after is None:
-                return
 
     client.run(work())
 
