@@ -6,6 +6,9 @@ from typing import Any
 
 from aiohttp import web
 
+# What every answer says: no guessing at its type, and nothing of what it was made with.
+EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Server": "segsvc"}
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 

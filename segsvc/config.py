@@ -1,7 +1,7 @@
 """Settings: environment variables, checked at start, all mistakes reported at once."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -101,7 +101,11 @@ def _origins(value: str) -> frozenset[str]:
 
 
 def _number(
-    variable: str, default: int | None, *, least: int = 1, most: int | None = None
+    variable: str,
+    default: int | Callable[[], int] | None,
+    *,
+    least: int = 1,
+    most: int | None = None,
 ) -> fields.Integer:
     wrong = f"must be a number from {least}" + (f" to {most}" if most else " up")
     return fields.Integer(
@@ -109,6 +113,16 @@ def _number(
         load_default=default,
         validate=validate.Range(least, most, error=wrong),
         error_messages={"invalid": wrong},
+    )
+
+
+def _url(variable: str, default: str | None) -> fields.Url:
+    return fields.Url(
+        data_key=variable,
+        load_default=default,
+        schemes={"http", "https"},
+        require_tld=False,
+        error_messages={"invalid": "must look like https://segments.example.com"},
     )
 
 
@@ -130,19 +144,8 @@ class _Environment(Schema):
         validate=validate.Range(1, 65535, error="must be a port, from 1 to 65535"),
         error_messages={"invalid": "must be a port, from 1 to 65535"},
     )
-    workers = fields.Integer(
-        data_key="SEGSVC_WORKERS",
-        load_default=default_workers,
-        validate=validate.Range(1, MAX_WORKERS, error="must be a number from 1 to {max}"),
-        error_messages={"invalid": f"must be a number from 1 to {MAX_WORKERS}"},
-    )
-    url = fields.Url(
-        data_key="SEGSVC_URL",
-        load_default="http://127.0.0.1:8080",
-        schemes={"http", "https"},
-        require_tld=False,
-        error_messages={"invalid": "must look like https://segments.example.com"},
-    )
+    workers = _number("SEGSVC_WORKERS", default_workers, most=MAX_WORKERS)
+    url = _url("SEGSVC_URL", "http://127.0.0.1:8080")
     secret = fields.String(
         data_key="SEGSVC_SECRET",
         load_default=None,
@@ -174,13 +177,7 @@ class _Environment(Schema):
         load_default="INFO",
         validate=validate.OneOf(LEVELS, error="must be one of {choices}"),
     )
-    public_url = fields.Url(
-        data_key="SEGSVC_PUBLIC_URL",
-        load_default=None,
-        schemes={"http", "https"},
-        require_tld=False,
-        error_messages={"invalid": "must look like https://segments.example.com"},
-    )
+    public_url = _url("SEGSVC_PUBLIC_URL", None)
 
     def __init__(self, *, serving: bool) -> None:
         super().__init__()

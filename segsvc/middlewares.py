@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from segsvc import correlation, problems
+from segsvc.answers import EVERY_ANSWER
 from segsvc.database import Crowded, Unavailable
 from segsvc.keys.ring import CALLER, KEYRING
 from segsvc.keys.store import EDITOR
@@ -27,8 +28,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     if not response.prepared:  # segsvc.streams gives it to those that are
         headers = response.headers
         headers[correlation.REQUEST_ID] = request_id
-        headers[hdrs.X_CONTENT_TYPE_OPTIONS] = "nosniff"
-        headers[hdrs.SERVER] = "segsvc"
+        headers.update(EVERY_ANSWER)
         headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     return response
 

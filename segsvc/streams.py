@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 from aiohttp import web
 
+from segsvc.answers import EVERY_ANSWER
 from segsvc.correlation import CURRENT, REQUEST_ID
 from segsvc.database import Connection
 from segsvc.limits import LIMITS
@@ -36,8 +37,7 @@ async def stream_csv(
             "Content-Disposition": f'attachment; filename="{file_name}"',
             "Cache-Control": "private, no-store",
             "Vary": "Accept, Accept-Encoding",
-            "X-Content-Type-Options": "nosniff",
-            "Server": "segsvc",
+            **EVERY_ANSWER,
         }
     )
     if ids := CURRENT.get():

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validates_schema
+from marshmallow import Schema, fields, post_load
 
 from segsvc import values
-from segsvc.memberships.schemas import Expiry
+from segsvc.memberships.schemas import Expiring, Expiry
 
 
 @values.described(**values.JSON_SCHEMAS[values.ttl])
@@ -16,16 +16,10 @@ def _ttl(value: str) -> timedelta:
     return values.ttl(values.decimal(value))
 
 
-class Until(Schema):
+class Until(Expiring):
     """`?expires_at` or `?ttl`, not both."""
 
-    expires_at = fields.Function(deserialize=values.timestamp)
     ttl = fields.Function(deserialize=_ttl)
-
-    @validates_schema
-    def _one_expiry(self, data: Mapping[str, Any], **_: Any) -> None:
-        if len(data) > 1:
-            raise ValidationError({"ttl": ["give expires_at or ttl, not both"]})
 
     @post_load
     def _freeze(self, data: Mapping[str, Any], **_: Any) -> Expiry:
