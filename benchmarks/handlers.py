@@ -11,10 +11,11 @@ import sys
 import uvloop
 from aiohttp import web
 
-from segsvc import database
-from segsvc.answers import json_response
-from segsvc.limits import DEFAULT_LIMITS
-from segsvc.memberships import store
+from segsvc.api.users import store
+from segsvc.db.pool import Pool, connection
+from segsvc.http.app_keys import POOL
+from segsvc.http.responses import json_response
+from segsvc.settings import DEFAULT_LIMITS
 
 BODY = b'{"user_id": 50000, "segments": ["SEG_1", "SEG_4", "SEG_7"]}\n'
 
@@ -26,17 +27,17 @@ async def bare(request: web.Request) -> web.Response:
 
 async def one_query(request: web.Request) -> web.Response:
     user_id = int(request.match_info["user_id"])
-    async with database.connection(request.app[database.POOL]) as conn:
+    async with connection(request.app[POOL]) as conn:
         (segments,) = await store.list_at(conn, [user_id])
     return json_response({"user_id": user_id, "segments": segments})
 
 
 async def serve(handler: str, port: int, dsn: str) -> None:
     app = web.Application()
-    app[database.POOL] = database.Pool(dsn, DEFAULT_LIMITS)
+    app[POOL] = Pool(dsn, DEFAULT_LIMITS)
     app.router.add_get("/api/v1/users/{user_id}/segments", {"bare": bare}.get(handler, one_query))
     runner = web.AppRunner(app, access_log=None)
-    async with app[database.POOL]:
+    async with app[POOL]:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port, reuse_port=True).start()
         await asyncio.Event().wait()

@@ -9,7 +9,7 @@ from statistics import median
 
 from programs import ROUNDS, Row, curl, database, peak_memory, psql, seconds, service
 
-from segsvc.members.store import LIST
+from segsvc.api.members.store import LIST
 
 MILLION = 1_000_000
 

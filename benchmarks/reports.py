@@ -8,9 +8,9 @@ from urllib.request import Request, urlopen
 import asyncpg
 from programs import ROUNDS, Row, curl, database, peak_memory, psql, seconds, service
 
-from segsvc.reports import store
-from segsvc.reports.links import Report
-from segsvc.reports.months import Month
+from segsvc.api.reports import store
+from segsvc.api.reports.links import Report
+from segsvc.api.reports.months import Month
 
 FEBRUARY = Month(2024, 2)
 

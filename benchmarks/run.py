@@ -20,7 +20,7 @@ import reports
 import writes
 from programs import HERE, Row
 
-from segsvc import embedded
+from segsvc.db import embedded
 
 # The program, the Debian package that has it, and where that puts it out of the PATH.
 NEEDED = {

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import reads
 from programs import ROUNDS, SECONDS, WORKERS, Row, database, medians, service, wrk
 
-from segsvc.memberships import store
+from segsvc.api.users import store
 
 USERS = 100_000
 POOL = 10  # connections of a worker

@@ -6,22 +6,27 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from segsvc import access, cors, database, metrics, monitoring, schema
-from segsvc.keys.ring import KEYRING, Keyring
-from segsvc.limits import DEFAULT_LIMITS, LIMITS, Limits
-from segsvc.members import handlers as members
-from segsvc.memberships import handlers as memberships
-from segsvc.memberships import reads
-from segsvc.middlewares import OPEN, READING, answer_problems, authorize
-from segsvc.ofrep import evaluations
-from segsvc.ofrep import handlers as ofrep
+from segsvc.api.members import handlers as members
+from segsvc.api.ofrep import evaluations
+from segsvc.api.ofrep import handlers as ofrep
+from segsvc.api.reports import handlers as reports
+from segsvc.api.reports.settings import REPORTS, ReportSettings
+from segsvc.api.segments import handlers as segments
+from segsvc.api.users import handlers as memberships
+from segsvc.api.users import reads
+from segsvc.auth.keys import KEY_CACHE, KeyCache
+from segsvc.db import migrations
+from segsvc.db import pool as database
+from segsvc.db.dedicated import DedicatedConnections
+from segsvc.http import cors
+from segsvc.http.app_keys import EXPORTS, IMPORTS, LIMITS, POOL
+from segsvc.http.middlewares import OPEN, READING, answer_problems, authorize
+from segsvc.observability import access_log, metrics
+from segsvc.observability import health as monitoring
+from segsvc.observability.readiness import READINESS, Readiness
 from segsvc.openapi import handlers as openapi
 from segsvc.openapi.document import DESCRIPTION, Description
-from segsvc.readiness import READINESS, Readiness
-from segsvc.reports import handlers as reports
-from segsvc.reports.settings import REPORTS, ReportSettings
-from segsvc.segments import handlers as segments
-from segsvc.sessions import EXPORTS, IMPORTS, Sessions
+from segsvc.settings import DEFAULT_LIMITS, Limits
 
 BASE = "/api/v1"
 FLAGS = "/ofrep/v1/evaluate/flags"
@@ -79,12 +84,12 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
     async def open_pools(app: web.Application) -> AsyncIterator[None]:
         async with database.Pool(dsn, limits) as pool, reads.opened(dsn, pool) as app[reads.READS]:
             async with database.connection(pool) as conn:
-                await schema.check(conn)
-            app[database.POOL] = pool
+                await migrations.check(conn)
+            app[POOL] = pool
             app[READINESS] = Readiness(pool)
             async with (
                 evaluations.opened(app[reads.READS], pool) as app[evaluations.EVALUATIONS],
-                Keyring(pool, anonymous=anonymous).kept_fresh() as app[KEYRING],
+                KeyCache(pool, anonymous=anonymous).kept_fresh() as app[KEY_CACHE],
             ):
                 yield
 
@@ -92,15 +97,17 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
         middlewares=[answer_problems, authorize],
         handler_args={
             "auto_decompress": False,  # see segsvc.bodies
-            "access_log_class": access.AccessLog,
-            "access_log": access.log,
+            "access_log_class": access_log.AccessLog,
+            "access_log": access_log.log,
         },
     )
     for key, kind, most in (
         (EXPORTS, "export", limits.exports),
         (IMPORTS, "import", limits.imports),
     ):
-        app[key] = Sessions(dsn, asyncio.Semaphore(most), metrics.UNDER_WAY.labels(kind))
+        app[key] = DedicatedConnections(
+            dsn, asyncio.Semaphore(most), metrics.UNDER_WAY.labels(kind)
+        )
     app[LIMITS] = limits
     app[REPORTS] = ReportSettings(secret, public_url)
     app.cleanup_ctx.append(open_pools)

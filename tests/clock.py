@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from segsvc.database import Connection
+from segsvc.db.pool import Connection
 
 
 async def pass_time(conn: Connection, span: timedelta) -> None:

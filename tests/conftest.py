@@ -11,9 +11,9 @@ from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
 from aiohttp.web import Application, Request
 
-from segsvc import embedded, schema
 from segsvc.app import create_app
-from segsvc.database import Connection
+from segsvc.db import embedded, migrations
+from segsvc.db.pool import Connection
 
 Client = TestClient[Request, Application]
 
@@ -74,7 +74,7 @@ async def new_database(server: str, admin: Connection) -> AsyncIterator[Database
 @pytest.fixture(scope="session")
 async def template(new_database: Databases) -> str:
     dsn = await new_database()
-    schema.migrate(dsn)
+    migrations.migrate(dsn)
     return database_name(dsn)
 
 

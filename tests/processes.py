@@ -67,7 +67,7 @@ def workers_of(pid: int) -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process(pid).children()
-        if child.status() != psutil.STATUS_ZOMBIE and "segsvc.workers" in child.cmdline()
+        if child.status() != psutil.STATUS_ZOMBIE and "segsvc.server.workers" in child.cmdline()
     ]
 
 

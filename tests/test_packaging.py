@@ -5,9 +5,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-from segsvc.resources import folder
-
-ROOT = Path(__file__).parent.parent
+from segsvc.db.sql import project_folder
+from tests import ROOT
 
 
 def test_wheel_carries_its_files(tmp_path: Path) -> None:
@@ -22,9 +21,10 @@ def test_wheel_carries_its_files(tmp_path: Path) -> None:
         files = [path.relative_to(ROOT) for path in (ROOT / name).rglob("*.sql")]
         assert {f"segsvc/{file}" for file in files} <= names
     code = """
-from segsvc import schema, cli
+from segsvc import cli
+from segsvc.db import migrations
 from segsvc.openapi import handlers
-print(schema.known(), schema.MIGRATIONS)
+print(migrations.known(), migrations.MIGRATIONS)
 assert all(path.is_file() for path in (handlers.PAGE, *handlers.FILES.values()))
 """
     found = subprocess.run(
@@ -40,5 +40,5 @@ assert all(path.is_file() for path in (handlers.PAGE, *handlers.FILES.values()))
 
 def test_checkout_carries_the_sql() -> None:
     """From a checkout the code finds the folders at its top."""
-    assert folder("sql") == ROOT / "sql"
-    assert folder("migrations") == ROOT / "migrations"
+    assert project_folder("sql") == ROOT / "sql"
+    assert project_folder("migrations") == ROOT / "migrations"

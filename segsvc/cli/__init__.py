@@ -6,10 +6,10 @@ from segsvc import __version__
 from segsvc.cli.check import check
 from segsvc.cli.keys import keys
 from segsvc.cli.members import members
-from segsvc.cli.months import prune, report
+from segsvc.cli.report import prune, report
 from segsvc.cli.segments import segments
 from segsvc.cli.server import migrate, serve
-from segsvc.cli.users import user
+from segsvc.cli.user import user
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,10 +2,10 @@
 
 import click
 
-from segsvc.checks import store
 from segsvc.cli.files import progress
 from segsvc.cli.server import run_connected
-from segsvc.database import Connection
+from segsvc.db.pool import Connection
+from segsvc.maintenance import check as store
 
 
 @click.command()

@@ -3,11 +3,11 @@
 import click
 from marshmallow import ValidationError
 
-from segsvc.answers import rfc3339
+from segsvc.auth import store
 from segsvc.cli.server import run_connected
-from segsvc.database import Connection
-from segsvc.keys import store
-from segsvc.values import slug
+from segsvc.db.pool import Connection
+from segsvc.http.fields import slug
+from segsvc.http.responses import rfc3339
 
 
 @click.group()

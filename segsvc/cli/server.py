@@ -11,10 +11,13 @@ from types import ModuleType
 
 import click
 
-from segsvc import __version__, logs, schema, workers
-from segsvc.config import MAX_WORKERS, Settings, SettingsError
-from segsvc.database import Connection, Unavailable, session
-from segsvc.keys import store as keys
+from segsvc import __version__
+from segsvc.auth import store as keys
+from segsvc.db import migrations
+from segsvc.db.pool import Connection, Unavailable, session
+from segsvc.observability import logs
+from segsvc.server import workers
+from segsvc.settings import MAX_WORKERS, Settings, SettingsError
 
 
 @click.command()
@@ -48,7 +51,7 @@ def serve(*, count: int | None) -> None:
             workers.run(settings, dsn, secret, partial(click.echo, banner), count)
         except workers.WorkerFailed as error:
             raise click.ClickException("a worker did not start; it has said why") from error
-        except schema.SchemaMismatch as error:
+        except migrations.SchemaMismatch as error:
             raise click.ClickException(str(error)) from error
         except Unavailable as error:
             raise click.ClickException(f"cannot use the database: {error}") from error
@@ -82,9 +85,9 @@ async def connected(dsn: str) -> AsyncIterator[Connection]:
     """Open a connection for a command, on a schema that is ours."""
     try:
         async with session(dsn) as conn:
-            await schema.check(conn)
+            await migrations.check(conn)
             yield conn
-    except schema.SchemaMismatch as error:
+    except migrations.SchemaMismatch as error:
         raise click.ClickException(str(error)) from error
     except Unavailable as error:
         raise click.ClickException(f"cannot use the database: {error}") from error
@@ -127,7 +130,7 @@ def open_database(settings: Settings, *, exclusive: bool) -> Iterator[tuple[str,
 
 def _embedded() -> ModuleType:
     try:
-        from segsvc import embedded  # noqa: PLC0415 (an extra, which the image does without)
+        from segsvc.db import embedded  # noqa: PLC0415 (an extra, which the image does without)
     except ImportError as error:
         raise click.ClickException(
             "set SEGSVC_DATABASE_URL, or install segsvc[embedded] for a PostgreSQL of its own"
@@ -137,6 +140,6 @@ def _embedded() -> ModuleType:
 
 def _migrate(dsn: str, *, break_lock: bool) -> list[str]:
     try:
-        return schema.migrate(dsn, break_lock=break_lock)
-    except schema.MigrationError as error:
+        return migrations.migrate(dsn, break_lock=break_lock)
+    except migrations.MigrationError as error:
         raise click.ClickException(str(error)) from error

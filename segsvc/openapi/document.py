@@ -13,13 +13,15 @@ from aiohttp import web
 from apispec import APISpec
 from marshmallow import Schema
 
-from segsvc import __version__, problems, values
-from segsvc.keys import store
-from segsvc.middlewares import OPEN, READING
+from segsvc import __version__
+from segsvc.api.reports.schemas import month
+from segsvc.auth import store
+from segsvc.http import fields as values
+from segsvc.http import problems
+from segsvc.http.middlewares import OPEN, READING
+from segsvc.http.routes import OPERATIONS, Operation, Text
 from segsvc.openapi.examples import EXAMPLES
-from segsvc.openapi.operations import OPERATIONS, Operation, Text
-from segsvc.openapi.schemas import Problem, Schemas
-from segsvc.reports.schemas import month
+from segsvc.openapi.plugin import Problem, Schemas
 
 # The parts of paths, by their names in the routes.
 PARTS = {"slug": values.slug, "user_id": values.decimal_user_id, "period": month}

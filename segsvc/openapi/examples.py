@@ -1,7 +1,7 @@
 """An example of each problem, as the service answers it."""
 
-from segsvc import problems
-from segsvc.problems import Problem
+from segsvc.http import problems
+from segsvc.http.problems import Problem
 
 _EXAMPLES = (
     problems.NotJson("the body is not JSON: Expecting value: line 1 column 1 (char 0)"),

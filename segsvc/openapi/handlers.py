@@ -6,9 +6,9 @@ from aiohttp import ETag, web
 from marshmallow import INCLUDE, Schema, fields
 from openapi_ui_bundles import swagger_ui
 
+from segsvc.http.problems import NotFound
+from segsvc.http.routes import Operation, Text, operation
 from segsvc.openapi.document import DESCRIPTION
-from segsvc.openapi.operations import Operation, Text, operation
-from segsvc.problems import NotFound
 
 HERE = Path(__file__).parent
 PAGE = HERE / "docs.html"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import PATIENCE, SEGSVC, environment, free_port, run, serving
 
-from segsvc.database import Connection
+from segsvc.db.pool import Connection
+from tests.processes import PATIENCE, SEGSVC, environment, free_port, run, serving
 
 
 @pytest.fixture

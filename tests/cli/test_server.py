@@ -10,8 +10,9 @@ from urllib.request import Request, urlopen
 
 import psutil
 import pytest
-from conftest import Databases
-from processes import PATIENCE, answers, run, serving
+
+from tests.conftest import Databases
+from tests.processes import PATIENCE, answers, run, serving
 
 SEGMENTS = "/api/v1/segments"
 

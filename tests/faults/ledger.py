@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from segsvc.database import Connection
+from segsvc.db.pool import Connection
 
 MANUAL, AUTOMATIC = "MANUAL", "AUTOMATIC"
 
@@ -131,7 +131,7 @@ def _agree(rows: dict[str, list[Row]], all_: Periods) -> bool:
 def expected(writes: Sequence[Write]) -> Periods:
     """Return the periods that these writes of one user make, one after the other.
 
-    The table in sql/memberships/change.sql, said a second time. No TTL passes meanwhile.
+    The table in sql/users/change.sql, said a second time. No TTL passes meanwhile.
     """
     periods: Periods = {MANUAL: [], AUTOMATIC: []}
     for write in writes:

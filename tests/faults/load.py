@@ -7,8 +7,9 @@ from collections import Counter
 from typing import Self
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
-from ledger import AUTOMATIC, MANUAL, Ledger, Write, now
-from processes import PATIENCE
+
+from tests.faults.ledger import AUTOMATIC, MANUAL, Ledger, Write, now
+from tests.processes import PATIENCE
 
 CLIENTS = 16
 USERS_EACH = 25

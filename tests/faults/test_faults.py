@@ -16,18 +16,19 @@ from pathlib import Path
 import asyncpg
 import pytest
 from aiohttp import ClientError, ClientSession
-from conftest import database_name, database_url
-from durable import Postgres, durable_postgres, kill_all
-from ledger import now
-from load import USERS, Load
-from processes import PATIENCE, all_workers, free_port, serving
 
-from segsvc import database, schema
-from segsvc.checks import store as checks
-from segsvc.database import Connection
-from segsvc.members.store import CHANGE, LOCK_USERS
-from segsvc.reports import links
-from segsvc.reports.months import Month
+from segsvc.api.members.store import CHANGE, LOCK_USERS
+from segsvc.api.reports import links
+from segsvc.api.reports.months import Month
+from segsvc.db import migrations
+from segsvc.db import pool as database
+from segsvc.db.pool import Connection
+from segsvc.maintenance import check as checks
+from tests.conftest import database_name, database_url
+from tests.faults.durable import Postgres, durable_postgres, kill_all
+from tests.faults.ledger import now
+from tests.faults.load import USERS, Load
+from tests.processes import PATIENCE, all_workers, free_port, serving
 
 WORKERS = 2
 SECRET = "a secret of the service"  # noqa: S105
@@ -47,7 +48,7 @@ async def dsn(postgres: Postgres) -> AsyncIterator[str]:
     async with connected(postgres.url) as conn:
         await conn.execute("CREATE DATABASE faults")
     url = database_url(postgres.url, "faults")
-    await asyncio.to_thread(schema.migrate, url)
+    await asyncio.to_thread(migrations.migrate, url)
     yield url
     async with connected(postgres.url) as conn:
         await conn.execute("DROP DATABASE faults WITH (FORCE)")

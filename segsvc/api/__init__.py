@@ -1,0 +1,1 @@
+"""The HTTP API: one folder a resource, named as in the URL."""

@@ -1,0 +1,1 @@
+"""Members of a segment: imports, exports and pages."""

@@ -1,0 +1,1 @@
+"""OpenFeature: each live segment as a flag (OFREP 0.3)."""

@@ -1,0 +1,1 @@
+"""Reports: the events of a month as CSV."""

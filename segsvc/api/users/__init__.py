@@ -1,0 +1,1 @@
+"""Users: their segments, memberships and history."""

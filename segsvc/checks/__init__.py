@@ -1,1 +1,0 @@
-"""Checks: whether what is stored keeps the promises of the design."""

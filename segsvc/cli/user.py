@@ -1,0 +1,41 @@
+"""`user`: everything about one."""
+
+from typing import Any
+
+import click
+
+from segsvc.cli import client
+from segsvc.http.fields import MAX_USER_ID
+
+
+@click.command()
+@click.argument("user_id", metavar="ID", type=click.IntRange(1, MAX_USER_ID))
+def user(user_id: int) -> None:
+    """Show the segments of the user ID, why, and what happened before.
+
+    By percentage means that the user's point, which follows from the id and the slug alone, is
+    below the segment's percentage.
+    """
+
+    async def work() -> None:
+        answer = await client.call("GET", client.path("users", user_id, "memberships"))
+        for state, title in (("included", "in"), ("excluded", "kept out of")):
+            found = [each for each in answer["memberships"] if each["state"] == state]
+            if found or state == "included":
+                click.echo(f"user {user_id} is {title} {len(found)} segments")
+            for reason in found:
+                click.echo(f"  {_reason(reason)}")
+        click.echo("history")
+        async for page in client.pages(client.path("users", user_id, "history")):
+            for event in page["events"]:
+                at, operation = event["at"], event["operation"]
+                click.echo(f"  {at}  {operation:<6}  {event['slug']:<32}  {event['cause']}")
+
+    client.run(work())
+
+
+def _reason(reason: dict[str, Any]) -> str:
+    how = "by hand" if reason["source"] == "manual" else "by percentage"
+    end = f", until {reason['expires_at']}" if reason["expires_at"] else ""
+    point = f" (at {reason['point']:g} of {reason['percent']:g} %)" if reason["percent"] else ""
+    return f"{reason['slug']:<32}  {how}{point}, since {reason['since']}{end}"

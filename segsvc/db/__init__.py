@@ -1,0 +1,1 @@
+"""PostgreSQL: connection pool, batching, SQL files, migrations."""

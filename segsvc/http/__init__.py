@@ -1,0 +1,1 @@
+"""What the handlers share: requests, responses, fields, problems and middlewares."""

@@ -1,0 +1,14 @@
+"""What the application holds for its handlers, by typed keys."""
+
+from aiohttp import web
+
+from segsvc.db.dedicated import DedicatedConnections
+from segsvc.db.pool import Pool
+from segsvc.settings import Limits
+
+LIMITS = web.AppKey("limits", Limits)
+POOL = web.AppKey("pool", Pool)
+
+# Dedicated connections for CSV streams, and for files of members.
+EXPORTS = web.AppKey("exports", DedicatedConnections)
+IMPORTS = web.AppKey("imports", DedicatedConnections)

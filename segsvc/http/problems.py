@@ -1,0 +1,197 @@
+"""Problem details: every error that the service answers (RFC 9457), one class each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from segsvc.http.fields import MAX_USER_ID
+
+Errors = Sequence[Mapping[str, str]]
+
+
+class Problem(Exception):  # noqa: N818 (the RFC's word)
+    """An error with an answer of its own.
+
+    Attributes:
+        status: the HTTP status code.
+        slug: the stable end of `type`, which programs compare.
+        title: what kind of problem this is, the same every time.
+        detail: what was wrong this time, and what to do.
+        errors: the places at fault, each `{pointer, detail}`.
+        headers: what the answer's header carries besides.
+    """
+
+    status: ClassVar[int]
+    slug: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(
+        self, detail: str, errors: Errors = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers or {}
+
+    def document(self) -> dict[str, Any]:
+        """Return the members of the problem document."""
+        document: dict[str, Any] = {
+            "type": f"urn:segsvc:problem:{self.slug}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        return document | {"errors": self.errors} if self.errors else document
+
+
+class NotJson(Problem):
+    """The body cannot be read as JSON."""
+
+    status, slug, title = 400, "not-json", "The body is not JSON"
+
+
+class BrokenBody(Problem):
+    """The body ends before its end, or is not in its Content-Encoding."""
+
+    status, slug, title = 400, "broken-body", "The body does not arrive whole"
+
+
+class KeyRequired(Problem):
+    """The request bears no key that is known."""
+
+    status, slug, title = 401, "key-required", "This needs a key"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class EditorRequired(Problem):
+    """The key is one for reading users."""
+
+    status, slug, title = 403, "editor-required", "This needs the key of an editor"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the key {name} has the role reader, which reads users and nothing else")
+
+
+class Forbidden(Problem):
+    """The link to a report is altered, expired or not signed."""
+
+    status, slug, title = 403, "link-refused", "The link is not valid"
+
+
+class NotFound(Problem):
+    """No route has this path."""
+
+    status, slug, title = 404, "not-found", "There is nothing at this address"
+
+
+class SegmentNotFound(Problem):
+    """The slug in the path names no live segment."""
+
+    status, slug, title = 404, "segment-not-found", "There is no such live segment"
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"no live segment has the slug {slug!r}")
+
+
+class MethodNotAllowed(Problem):
+    """The path has other methods."""
+
+    status, slug, title = 405, "method-not-allowed", "This address does not take this method"
+
+
+class TooSlow(Problem):
+    """The client stalls in the middle of its body."""
+
+    status, slug, title = 408, "too-slow", "The body takes too long to arrive"
+
+
+class SlugTaken(Problem):
+    """A live segment has the slug already."""
+
+    status, slug, title = 409, "slug-taken", "The slug is taken by a live segment"
+
+
+class TooLarge(Problem):
+    """The body is over the limit."""
+
+    status, slug, title = 413, "too-large", "The body is too large"
+
+
+class UnsupportedMediaType(Problem):
+    """The body has a content type that the route does not read."""
+
+    status, slug, title = 415, "unsupported-media-type", "The content type is not supported"
+
+
+class InvalidRequest(Problem):
+    """The request is well-formed, and wrong."""
+
+    status, slug, title = 422, "invalid-request", "The request is well-formed but wrong"
+
+    def __init__(self, errors: Errors) -> None:
+        super().__init__("see errors for each place at fault; nothing was changed", errors)
+
+
+class InvalidLines(Problem):
+    """A file holds lines that are no user ids. The pointers are those of RFC 7111."""
+
+    status, slug, title = 422, "invalid-lines", "Some lines of the file are no user ids"
+
+    def __init__(self, lines: Mapping[int, str], *, more: bool) -> None:
+        last = f"; the file was not read beyond line {max(lines)}" if more else ""
+        super().__init__(
+            f"see errors for each of these lines; nothing was changed{last}",
+            [
+                {
+                    "pointer": f"#row={number}",
+                    "detail": f"line {number} must be an integer from 1 to {MAX_USER_ID}"
+                    f" and nothing else: {text!r}",
+                }
+                for number, text in lines.items()
+            ],
+        )
+
+
+class UnknownSegments(Problem):
+    """The body names segments that are not live."""
+
+    status, slug, title = 422, "unknown-segments", "Some slugs name no live segment"
+
+    def __init__(self, errors: Errors) -> None:
+        super().__init__(
+            "create these segments first or leave them out; nothing was changed", errors
+        )
+
+
+class InternalError(Problem):
+    """A defect of the service."""
+
+    status, slug, title = 500, "internal-error", "The service made a mistake"
+
+    def __init__(self) -> None:
+        super().__init__("this is a defect of the service, and its log has the details")
+
+
+class Busy(Problem):
+    """All that the service has for such requests is in use."""
+
+    status, slug, title = 503, "busy", "The service is busy with other such requests"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "10"})
+
+
+class WrongSchema(Problem):
+    """The schema of the database is older or newer than this version of the service."""
+
+    status, slug, title = 503, "wrong-schema", "The schema is another version's"
+
+
+class DatabaseUnavailable(Problem):
+    """The database is away, or too slow to answer."""
+
+    status, slug, title = 503, "database-unavailable", "The database is not available"
+
+    def __init__(self) -> None:
+        super().__init__("try again in a moment; repeating is safe", headers={"Retry-After": "1"})

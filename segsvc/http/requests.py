@@ -1,0 +1,151 @@
+"""What a client sent: the body, the query and the path, read and validated."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from operator import itemgetter
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote
+
+from aiohttp import web
+from marshmallow import Schema, ValidationError
+
+from segsvc.http import body_stream as bodies
+from segsvc.http.app_keys import LIMITS
+from segsvc.http.fields import SLUG
+from segsvc.http.problems import InvalidRequest, NotJson, SegmentNotFound, UnsupportedMediaType
+
+Path = tuple[str | int, ...]
+Value = TypeVar("Value")
+
+# A misspelt parameter is refused, as a misspelt field is: `?att=` must not read the present.
+NO_PARAMETERS = Schema()
+
+
+async def read_body(request: web.Request, schema: Schema) -> Any:
+    """Return the JSON body of `request`, loaded by `schema`; no query may stand beside it.
+
+    Raises:
+        InvalidRequest: it is not what `schema` describes, or holds too long a list; and whatever
+            `read_json` raises.
+    """
+    read_query(request, NO_PARAMETERS)
+    data = await read_json(request)
+    if isinstance(data, dict):
+        most = request.app[LIMITS].items
+        long = {k: v for k, v in data.items() if isinstance(v, list) and len(v) > most}
+        if long:
+            raise InvalidRequest(_errors({name: [f"at most {most} items"] for name in long}))
+    return _load(schema, data)
+
+
+async def read_json(request: web.Request) -> Any:
+    """Return the JSON body of `request`.
+
+    Stricter than `json.loads`, as RFC 8259 allows and RFC 7493 (I-JSON) asks: UTF-8 only, no
+    NaN or Infinity, no key twice in an object. Fractions arrive as Decimal, exactly as sent.
+
+    Raises:
+        UnsupportedMediaType: the body is not declared as JSON in UTF-8, plain or gzip.
+        BrokenBody: the body does not arrive whole.
+        TooLarge: it has more bytes than allowed.
+        TooSlow: it stalls on its way.
+        NotJson: the body is not JSON.
+    """
+    charset = (request.charset or "utf-8").lower()
+    if request.content_type != "application/json" or charset not in {"utf-8", "utf8"}:
+        raise UnsupportedMediaType("send JSON with the header Content-Type: application/json")
+    body = await bodies.read(request)
+    try:
+        return json.loads(
+            body.decode(), parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object
+        )
+    except (ValueError, RecursionError, ArithmeticError) as error:
+        raise NotJson(f"the body is not JSON: {error}") from None
+
+
+def read_query(request: web.Request, schema: Schema) -> Any:
+    """Return the query parameters of `request`, loaded by `schema`.
+
+    Raises:
+        InvalidRequest: a parameter is unknown, given twice, or wrong.
+    """
+    twice = {name for name in request.query if len(request.query.getall(name)) > 1}
+    if twice:
+        raise InvalidRequest(_errors({name: ["given more than once"] for name in sorted(twice)}))
+    loaded = _load(schema, dict(request.query))
+    if isinstance(loaded, dict) and "limit" in loaded:
+        most = request.app[LIMITS].page
+        if "limit" in request.query and loaded["limit"] > most:
+            raise InvalidRequest(_errors({"limit": [f"must be an integer from 1 to {most}"]}))
+        loaded["limit"] = min(loaded["limit"], most)
+    return loaded
+
+
+def read_path(request: web.Request, name: str, value: Callable[[str], Value]) -> Value:
+    """Return the variable part `name` of the path of `request`, as `value` reads it.
+
+    Raises:
+        InvalidRequest: it is wrong.
+    """
+    try:
+        return value(request.match_info[name])
+    except ValidationError as error:
+        raise InvalidRequest(_errors({name: error.messages})) from None
+
+
+def read_slug(request: web.Request) -> str:
+    """Return the slug in the path of `request`.
+
+    Raises:
+        SegmentNotFound: it is none, so no live segment can have it.
+    """
+    slug = request.match_info["slug"]
+    if not SLUG.fullmatch(slug):
+        raise SegmentNotFound(slug)
+    return slug
+
+
+def failures(messages: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Flatten marshmallow's nested error messages into pairs of a path and one message, sorted."""
+    if isinstance(messages, dict):
+        for key, inner in sorted(messages.items(), key=itemgetter(0)):
+            yield from failures(inner, path if key == "_schema" else (*path, key))
+    else:
+        for message in messages:
+            yield path, message
+
+
+def pointer(*path: str | int) -> str:
+    """Return the JSON pointer to `path` as a URI fragment (RFC 6901, section 6)."""
+    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    return "#" + "".join("/" + quote(part, safe="~", errors="replace") for part in parts)
+
+
+def _load(schema: Schema, data: Any) -> Any:
+    if not isinstance(data, dict):
+        raise InvalidRequest(_errors(["must be a JSON object"]))
+    try:
+        return schema.load(data)
+    except ValidationError as error:
+        raise InvalidRequest(_errors(error.messages)) from None
+
+
+def _errors(messages: Any) -> list[dict[str, str]]:
+    return [
+        {"pointer": pointer(*path), "detail": detail.rstrip(".")}
+        for path, detail in failures(messages)
+    ]
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON value")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return result

@@ -1,1 +1,0 @@
-"""Keys: who may use the service, and for what."""

@@ -1,0 +1,58 @@
+"""The statements that look for what must never be. They only read."""
+
+from collections.abc import AsyncIterator
+
+from segsvc.api.users.store import LIST_AT
+from segsvc.db.pool import Connection
+from segsvc.db.sql import statement
+
+OVERLAPPING_PERIODS = statement("maintenance/find_overlapping_periods")
+PERIODS_OUTSIDE_SEGMENTS = statement("maintenance/find_periods_outside_segments")
+PERIODS_OF_STRANGERS = statement("maintenance/find_periods_of_unknown_users")
+ROLLOUTS_OUTSIDE_SEGMENTS = statement("maintenance/find_rollouts_outside_segments")
+OVERLAPPING_LIVES = statement("maintenance/find_overlapping_lives")
+LIST_USERS = statement("maintenance/list_users")
+REPLAY = statement("maintenance/replay")
+
+STRUCTURE = {
+    "a period begins before an earlier one ends": OVERLAPPING_PERIODS,
+    "a period begins outside the life of its segment": PERIODS_OUTSIDE_SEGMENTS,
+    "a period is of a user who is not known": PERIODS_OF_STRANGERS,
+    "a rollout begins outside the life of its segment": ROLLOUTS_OUTSIDE_SEGMENTS,
+    "a segment was created before its namesake was deleted": OVERLAPPING_LIVES,
+}
+
+BATCH = 1000
+
+
+async def structure(conn: Connection) -> list[str]:
+    """Return what is wrong with the rows, each with its place."""
+    found = []
+    for wrong, query in STRUCTURE.items():
+        for row in await conn.fetch(query):
+            place = ", ".join(f"{name} {value}" for name, value in row.items())
+            found.append(f"{wrong}: {place}")
+    return found
+
+
+async def replay(conn: Connection) -> AsyncIterator[tuple[int, list[str]]]:
+    """Replay the events of all users, batch by batch; yield how many, and what is wrong with them.
+
+    Events replayed up to now must give the segments that are read, and alternate (section 4).
+    """
+    after = 0
+    while user_ids := [row["id"] for row in await conn.fetch(LIST_USERS, after, BATCH)]:
+        async with conn.transaction(isolation="repeatable_read", readonly=True):
+            read = await conn.fetch(LIST_AT, user_ids, None)
+            replayed = await conn.fetch(REPLAY, user_ids)
+        found = []
+        for now, then in zip(read, replayed, strict=True):
+            if now["segments"] != then["segments"]:
+                found.append(
+                    f"events and reads disagree: user {now['user_id']} is in {now['segments']},"
+                    f" and by the events in {then['segments']}"
+                )
+            if not then["alternates"]:
+                found.append(f"events do not alternate: user {now['user_id']}")
+        yield len(user_ids), found
+        after = user_ids[-1]

@@ -1,1 +1,0 @@
-"""Memberships: which user is in which segment, from when until when."""

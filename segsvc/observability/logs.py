@@ -1,0 +1,117 @@
+"""The log on standard error: a JSON object a line for machines, a short line for a terminal."""
+
+import asyncio
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any
+
+from aiohttp.http_exceptions import HttpProcessingError
+
+from segsvc.observability import request_ids
+
+# Seconds that the line of a request may wait for others, to be written together with them.
+DELAY = 0.1
+
+
+class _Output:
+    """Standard error; what need not be there at once is written together."""
+
+    def __init__(self) -> None:
+        self.terminal = False
+        self._waiting: list[str] = []
+
+    def write(self, text: str) -> None:
+        self._waiting.append(text)
+
+    def write_soon(self, text: str) -> None:
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(DELAY, self.flush)
+        self._waiting.append(text)
+
+    def flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        sys.stderr.write("".join(waiting))
+        sys.stderr.flush()
+
+
+_OUTPUT = _Output()
+
+
+def configure(level: str) -> None:
+    """Log what is of `level` and above, and of other packages what is a warning."""
+    _OUTPUT.terminal = sys.stderr.isatty()
+    handler = logging.StreamHandler(_OUTPUT)
+    handler.setFormatter(_Lines() if _OUTPUT.terminal else _Json())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("segsvc").setLevel(level)
+    logging.getLogger("aiohttp.server").addFilter(_without_what_was_sent)
+
+
+def request_line(  # noqa: PLR0913 (as many as the line has)
+    *, method: str, route: str, path: str, status: int, seconds: float, size: int, remote: str
+) -> None:
+    """Log a request. Put together by hand: the logging package takes ten times as long.
+
+    Its path must be as it was sent, with whatever is odd in it escaped, and without its query,
+    which may hold the signature of a report's link.
+    """
+    now, ms = datetime.now(UTC), seconds * 1000
+    if _OUTPUT.terminal:
+        _OUTPUT.write_soon(f"{_clock(now)} {method} {path} {status} in {ms:.1f} ms\n")
+        return
+    ids = request_ids.CURRENT.get()
+    request_id = f', "request_id": "{ids.request_id}"' if ids else ""
+    trace_id = f', "trace_id": "{ids.trace_id}"' if ids and ids.trace_id else ""
+    _OUTPUT.write_soon(
+        f'{{"time": "{_rfc3339(now)}", "level": "info", "logger": "segsvc.access",'
+        f' "method": {quoted(method)}, "route": "{route}", "path": {quoted(path)},'
+        f' "status": {status}, "ms": {ms:.2f}, "bytes": {size}, "remote": "{remote}"'
+        f"{request_id}{trace_id}}}\n"
+    )
+
+
+class _Json(logging.Formatter):
+    """One line for each record: time, level, logger, message, and the ids of the request."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _rfc3339(datetime.fromtimestamp(record.created, UTC)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if ids := request_ids.CURRENT.get():
+            line |= {name: value for name, value in ids._asdict().items() if value}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+class _Lines(logging.Formatter):
+    """The same for people: the time of day, and no more than they look for."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        now = datetime.fromtimestamp(record.created, UTC)
+        line = f"{_clock(now)} {record.levelname} {record.getMessage()}"
+        if ids := request_ids.CURRENT.get():
+            line += f" (request {ids.request_id})"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _without_what_was_sent(record: logging.LogRecord) -> bool:
+    """Say of what is no HTTP that it is none, and no more: aiohttp repeats it, keys included."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.msg, record.exc_info = f"{record.msg}: it is not HTTP", None
+    return True
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.astimezone():%H:%M:%S}"

@@ -1,1 +1,0 @@
-"""OpenFeature: each live segment as a flag, by the Remote Evaluation Protocol (OFREP 0.3)."""

@@ -1,1 +1,0 @@
-"""Retention: forgetting what ended before a month that is still wanted."""

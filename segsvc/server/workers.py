@@ -1,0 +1,242 @@
+"""Serving with several processes that share a port.
+
+Python runs on one core, so a process for each core answers more. The kernel shares connections
+out among the sockets that listen at the port (SO_REUSEPORT); a socket that its process took along
+gets no more of them. The parent answers nothing: it holds the port, starts the workers, and
+replaces those that end.
+
+A worker lives as long as its standard input, a pipe from the parent that nothing is written to.
+When it closes, because the parent stops or was killed, the worker finishes its requests and goes.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import uvloop
+from aiohttp import web
+
+from segsvc.app import create_app
+from segsvc.db import migrations
+from segsvc.db.pool import Unavailable
+from segsvc.observability import logs, metrics
+from segsvc.server.connection_limit import door
+from segsvc.settings import Settings
+
+# Seconds for the requests under way when a signal comes; container engines kill after ten.
+SHUTDOWN_TIMEOUT = 8
+
+# Seconds before a worker that ended is replaced: doubled each time that it ends unready.
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 10.0
+
+
+class WorkerFailed(Exception):  # noqa: N818 (it ended; the reason is in its own words)
+    """A worker ended before it was ready, the first time that it was started."""
+
+
+def run(settings: Settings, dsn: str, secret: str, ready: Callable[[], None], count: int) -> None:
+    """Serve with `count` workers until told to stop: one is this process, more are its children.
+
+    Raises:
+        SchemaMismatch, Unavailable, OSError, WorkerFailed: as `serve` and `supervise`.
+    """
+    if count == 1:
+        uvloop.run(serve(settings, dsn, secret, ready))
+    else:
+        asyncio.run(supervise(settings, dsn, secret, ready, count))
+
+
+async def serve(
+    settings: Settings, dsn: str, secret: str, ready: Callable[[], None], *, shared: bool = False
+) -> None:
+    """Serve the database at `dsn` in this process, until it is told to stop.
+
+    `ready` is called once requests are answered. The port of a worker is `shared` with others.
+
+    Raises:
+        SchemaMismatch: the schema is not this version's.
+        Unavailable: the database cannot be used.
+        OSError: the address cannot be listened at.
+    """
+    stopping = _told_to_stop()
+    if shared:
+        asyncio.get_running_loop().add_reader(sys.stdin, stopping.set)
+    app = create_app(
+        dsn,
+        secret=secret,
+        anonymous=settings.anonymous,
+        public_url=settings.public_url,
+        limits=settings.limits,
+        origins=settings.cors_origins,
+    )
+    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    try:
+        await runner.setup()
+        assert runner.server
+        listening = await asyncio.get_running_loop().create_server(
+            door(runner.server, settings.limits.connections),
+            settings.host,
+            settings.port,
+            reuse_port=shared,
+        )
+        ready()
+        await stopping.wait()
+        listening.close()  # and no more: those who are connected may stay idle for long
+    finally:
+        if shared:
+            asyncio.get_running_loop().remove_reader(sys.stdin)
+        await runner.cleanup()
+
+
+async def supervise(
+    settings: Settings, dsn: str, secret: str, ready: Callable[[], None], count: int
+) -> None:
+    """Serve with `count` processes, until this one is told to stop.
+
+    Raises:
+        OSError: the address cannot be listened at; no process was started.
+        WorkerFailed: a process did not start; it has said why.
+    """
+    stopping = _told_to_stop()
+    own = {"SEGSVC_DATABASE_URL": dsn, "SEGSVC_SECRET": secret}
+    with _held(settings.host, settings.port), metrics.shared() as counting:
+        workers = _Workers(os.environ | own | counting, stopping, ready, count)
+        for end in await asyncio.gather(*workers.places, return_exceptions=True):
+            if end is not None:
+                raise end
+
+
+class _Workers:
+    """Places for workers, each taken by one process after another."""
+
+    def __init__(
+        self,
+        environ: dict[str, str],
+        stopping: asyncio.Event,
+        ready: Callable[[], None],
+        count: int,
+    ) -> None:
+        self._environ = environ
+        self._stopping = stopping
+        self._ready = ready
+        self._unready = count
+        self.places = [asyncio.create_task(self._fill_place()) for _ in range(count)]
+
+    async def _fill_place(self) -> None:
+        """Keep a process in a place until it is time to stop."""
+        pause = FIRST_PAUSE
+        started = False
+        try:
+            while not self._stopping.is_set():
+                process = await self._start()
+                assert process.stdout
+                if await process.stdout.readline():
+                    pause = FIRST_PAUSE
+                    self._unready -= not started
+                    if not started and not self._unready:
+                        self._ready()
+                    started = True
+                elif not started:
+                    raise WorkerFailed
+                else:
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                await self._see_out(process)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), pause)
+        finally:
+            self._stopping.set()  # without one of the places at the start, there are none
+
+    async def _start(self) -> Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "segsvc.server.workers"),
+            stdin=PIPE,
+            stdout=PIPE,
+            env=self._environ,
+            process_group=0,  # Ctrl-C is for the parent alone
+        )
+
+    async def _see_out(self, process: Process) -> None:
+        """Wait until `process` ends; when it is time to stop, let it finish its requests."""
+        ended = asyncio.create_task(process.wait())
+        stop = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        assert process.stdin
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(ended, SHUTDOWN_TIMEOUT + 1)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        metrics.forget(self._environ[metrics.FOLDER], process.pid)
+
+
+def _told_to_stop() -> asyncio.Event:
+    """Return an event that a signal to stop sets."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
+
+
+@contextmanager
+def _held(host: str, port: int) -> Iterator[None]:
+    """Hold an address for the workers, without listening there.
+
+    Raises:
+        OSError: it is taken, be it by another service that would share it.
+    """
+    with ExitStack() as held:
+        for family, kind, number, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        ):
+            with _bound(family, kind, number, address, shared=False):
+                pass
+            held.enter_context(_bound(family, kind, number, address, shared=True))
+        yield
+
+
+def _bound(family: int, kind: int, number: int, address: Any, *, shared: bool) -> socket.socket:
+    bound = socket.socket(family, kind, number)
+    try:
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _work() -> None:
+    """Be a worker: its settings are in the environment, the database's address among them."""
+    settings = Settings.load(os.environ, serving=True)
+    logs.configure(settings.log_level)
+    assert settings.database_url
+    assert settings.secret
+    served = serve(
+        settings,
+        settings.database_url,
+        settings.secret,
+        partial(print, "ready", flush=True),
+        shared=True,
+    )
+    try:
+        uvloop.run(served)
+    except (migrations.SchemaMismatch, Unavailable, OSError) as error:
+        sys.exit(f"a worker does not start: {error}")
+
+
+if __name__ == "__main__":
+    _work()

@@ -1,0 +1,14 @@
+-- sql/maintenance/find_periods_outside_segments.sql
+-- Finds periods that begin outside the life of their segment, or that have none.
+--
+-- Returns: a row each: user_id bigint, segment_id bigint, at timestamptz
+-- Locks:   none
+-- Index:   none: it reads everything, once
+
+SELECT
+    m.user_id,
+    m.segment_id,
+    m.valid_from AS at
+FROM membership AS m
+LEFT JOIN segment AS s ON m.segment_id = s.id
+WHERE NOT coalesce(m.valid_from >= s.created_at AND m.valid_from < s.deleted_at, FALSE)

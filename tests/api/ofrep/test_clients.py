@@ -1,0 +1,89 @@
+"""The provider of OpenFeature for Python, against the service as a process."""
+
+from collections.abc import Iterator
+
+import pytest
+from openfeature import api
+from openfeature.client import OpenFeatureClient
+from openfeature.contrib.provider.ofrep import OFREPProvider
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import ErrorCode
+from openfeature.flag_evaluation import Reason
+
+from tests.processes import run, serving
+
+USER = EvaluationContext("1000", {"plan": "gold", "age": 30})
+
+
+def printed(*arguments: str, stdin: str = "", **settings: str) -> str:
+    """Run a command that succeeds and return what it printed."""
+    done = run(*arguments, stdin=stdin, **settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def keys(dsn: str) -> dict[str, str]:
+    roles = ("reader", "editor")
+    return {r: printed("keys", "create", r, "--role", r, database_url=dsn) for r in roles}
+
+
+@pytest.fixture
+def url(dsn: str, keys: dict[str, str]) -> Iterator[str]:
+    with serving(database_url=dsn) as (url, _):
+        service = {"url": url, "key": keys["editor"]}
+        printed("segments", "create", "MANUAL", **service)
+        printed("segments", "create", "ALL", "--percent", "100", **service)
+        printed("segments", "create", "NOBODY", "--percent", "0", **service)
+        printed("members", "add", "MANUAL", stdin="1000\n", **service)
+        yield url
+        api.shutdown()
+
+
+def client(url: str, key: str) -> OpenFeatureClient:
+    provider = OFREPProvider(url, headers_factory=lambda: {"Authorization": f"Bearer {key}"})
+    api.set_provider(provider)
+    return api.get_client()
+
+
+def test_evaluation(url: str, keys: dict[str, str]) -> None:
+    """A client with the key of a reader is told each value, and what it follows from."""
+    features = client(url, keys["reader"])
+    for key, user, value, reason in (
+        ("MANUAL", USER, True, Reason.TARGETING_MATCH),
+        ("MANUAL", EvaluationContext("1001"), False, Reason.STATIC),
+        ("ALL", USER, True, Reason.SPLIT),
+        ("NOBODY", USER, False, Reason.SPLIT),
+    ):
+        details = features.get_boolean_details(key, not value, user)
+        assert (details.value, details.reason, details.error_code) == (value, reason, None)
+        assert details.variant == ("on" if value else "off")
+        assert details.flag_metadata == {}
+
+
+def test_errors(url: str, keys: dict[str, str]) -> None:
+    """A client takes its own default, and knows why, when there is nothing to evaluate."""
+    features = client(url, keys["reader"])
+    for key, user, code in (
+        ("NONE", USER, ErrorCode.FLAG_NOT_FOUND),
+        ("A/B", USER, ErrorCode.FLAG_NOT_FOUND),
+        ("MANUAL", None, ErrorCode.TARGETING_KEY_MISSING),
+        ("MANUAL", EvaluationContext(), ErrorCode.TARGETING_KEY_MISSING),
+        ("MANUAL", EvaluationContext("alice"), ErrorCode.INVALID_CONTEXT),
+        ("MANUAL", EvaluationContext("1000", {"nan": float("nan")}), ErrorCode.GENERAL),
+    ):
+        for default in (True, False):
+            details = features.get_boolean_details(key, default, user)
+            assert (details.value, details.reason) == (default, Reason.ERROR)
+            assert details.error_code == code, (key, user)
+            assert details.error_message
+    assert features.get_string_details("MANUAL", "x", USER).error_code == ErrorCode.TYPE_MISMATCH
+
+
+def test_refused_key(url: str) -> None:
+    """A client without a good key takes its own default, and is told that it is unauthorized."""
+    details = client(url, "nobody.x").get_boolean_details(
+        "MANUAL", default_value=False, evaluation_context=USER
+    )
+    assert (details.value, details.error_code) == (False, ErrorCode.GENERAL)
+    assert details.error_message == "unauthorized"

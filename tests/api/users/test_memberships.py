@@ -1,0 +1,99 @@
+"""`/users/{user_id}/memberships`: why a user is in a segment or kept out of it."""
+
+import hashlib
+import re
+from datetime import timedelta
+from math import floor
+from typing import Any
+
+from segsvc.db.pool import Connection
+from tests.clock import pass_time
+from tests.conftest import Client
+
+SEGMENTS = "/api/v1/segments"
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+def percentage(slug: str, user_id: int) -> float:
+    """Return the point of the design as a percentage, cut off after six decimals."""
+    digest = hashlib.sha256(f"{slug}:{user_id}".encode()).hexdigest()
+    return floor(int(digest[:8], 16) * 100_000_000 / 2**32) / 1_000_000
+
+
+async def explain(client: Client, user_id: int) -> dict[str, dict[str, Any]]:
+    response = await client.get(f"/api/v1/users/{user_id}/memberships")
+    assert response.status == 200
+    answer = await response.json()
+    assert answer["user_id"] == user_id
+    slugs = [each["slug"] for each in answer["memberships"]]
+    assert slugs == sorted(slugs)
+    return {each.pop("slug"): each for each in answer["memberships"]}
+
+
+async def test_each_reason(client: Client) -> None:
+    """By hand, by hand for a time, by rollout, by hand in a rollout, and kept out of one."""
+    for slug, percent in (("HAND", None), ("ALL", 100), ("OUT", 100), ("BOTH", 0.01), ("NO", 0)):
+        await client.post(SEGMENTS, json={"slug": slug, "percent": percent})
+    await client.post(
+        "/api/v1/users/1000/segments",
+        json={"add": ["HAND", {"slug": "BOTH", "ttl": 3600}], "remove": ["OUT"]},
+    )
+    reasons = await explain(client, 1000)
+    for reason in reasons.values():
+        assert TIME.fullmatch(reason.pop("since"))
+        assert reason.pop("actor") is None
+    assert TIME.fullmatch(reasons["BOTH"].pop("expires_at"))
+    assert reasons == {
+        "ALL": {
+            "state": "included", "source": "rollout", "expires_at": None,
+            "percent": 100, "point": percentage("ALL", 1000),
+        },
+        "BOTH": {
+            "state": "included", "source": "manual",
+            "percent": 0.01, "point": percentage("BOTH", 1000),
+        },
+        "HAND": {
+            "state": "included", "source": "manual", "expires_at": None,
+            "percent": None, "point": None,
+        },
+        "OUT": {
+            "state": "excluded", "source": "manual", "expires_at": None,
+            "percent": 100, "point": percentage("OUT", 1000),
+        },
+    }  # fmt: skip
+
+
+async def test_deleted_segments_have_no_reasons(client: Client) -> None:
+    """What is deleted is not listed, by hand or by rollout."""
+    for slug, percent in (("A", None), ("B", 100), ("C", 100)):
+        await client.post(SEGMENTS, json={"slug": slug, "percent": percent})
+    await client.post("/api/v1/users/1/segments", json={"add": ["A"], "remove": ["C"]})
+    assert (await explain(client, 1)).keys() == {"A", "B", "C"}
+    for slug in "ABC":
+        await client.delete(f"{SEGMENTS}/{slug}")
+    assert await explain(client, 1) == {}
+
+
+async def test_since_when_by_rollout(client: Client, conn: Connection) -> None:
+    """By rollout since the percentage first reached the user, or the user became known."""
+    hour = timedelta(hours=1)
+    await client.post(SEGMENTS, json={"slug": "A", "percent": 0})
+    await client.get("/api/v1/users/1/segments")
+    await pass_time(conn, hour)
+    await client.patch(f"{SEGMENTS}/A", json={"percent": 99.99})
+    reached = await conn.fetchval("SELECT max(valid_from) FROM rollout")
+    await client.patch(f"{SEGMENTS}/A", json={"percent": 100})
+    assert (await explain(client, 1))["A"]["since"] == reached.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    await pass_time(conn, hour)
+    await client.get("/api/v1/users/2/segments")
+    met = await conn.fetchval("SELECT first_seen_at FROM users WHERE id = 2")
+    assert (await explain(client, 2))["A"]["since"] == met.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+async def test_since_when_by_rollout_after_a_period(client: Client, conn: Connection) -> None:
+    """After a period by hand has ended, the rollout holds since that end."""
+    await client.post(SEGMENTS, json={"slug": "A", "percent": 100})
+    await client.post("/api/v1/users/1/segments", json={"add": ["A"], "ttl": 3600})
+    await pass_time(conn, timedelta(hours=2))
+    end = await conn.fetchval("SELECT valid_to FROM membership")
+    assert (await explain(client, 1))["A"]["since"] == end.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

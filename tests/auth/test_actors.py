@@ -1,0 +1,138 @@
+"""Who did it: the name of the key stands with what it opened and what it closed."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from aiohttp.pytest_plugin import AiohttpClient
+
+from segsvc.app import create_app
+from segsvc.auth import store
+from segsvc.db.pool import Connection
+from tests.clock import pass_time
+from tests.conftest import SECRET, Client
+
+A = "/api/v1/segments/A"
+CSV = {"Content-Type": "text/csv"}
+
+
+class Desk:
+    """Two analysts before one service."""
+
+    def __init__(self, client: Client, keys: dict[str, str]) -> None:
+        self.client = client
+        self.keys = keys
+
+    async def do(self, name: str, method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.keys[name]}"}
+        content = {"data": body} if isinstance(body, bytes) else {"json": body}
+        if isinstance(body, bytes):
+            headers |= CSV
+        response = await self.client.request(method, path, headers=headers, **content)
+        assert response.status < 300, await response.text()
+        return await response.json() if response.status != 204 else None
+
+    async def events(self, user_id: int) -> list[tuple[str, str, str | None]]:
+        path = f"/api/v1/users/{user_id}/history"
+        events = (await self.do("ann", "GET", path))["events"]
+        return [(event["operation"], event["cause"], event["actor"]) for event in events]
+
+    async def actors(self, user_id: int) -> list[tuple[str, str | None]]:
+        path = f"/api/v1/users/{user_id}/memberships"
+        reasons = (await self.do("ann", "GET", path))["memberships"]
+        return [(reason["state"], reason["actor"]) for reason in reasons]
+
+
+@pytest.fixture
+async def desk(aiohttp_client: AiohttpClient, dsn: str, conn: Connection) -> Desk:
+    keys = {}
+    for name in ("ann", "bob"):
+        key = await store.create(conn, name, "editor")
+        assert key
+        keys[name] = key
+    desk = Desk(await aiohttp_client(create_app(dsn, secret=SECRET)), keys)
+    await desk.do("ann", "POST", "/api/v1/segments", {"slug": "A"})
+    return desk
+
+
+USER = "/api/v1/users/{}/segments"
+
+
+async def test_by_hand(desk: Desk) -> None:
+    """Additions and removals bear the names of those who made them, one by one and by file."""
+    for user_id, add, remove in (
+        (1, (USER.format(1), {"add": ["A"]}), (USER.format(1), {"remove": ["A"]})),
+        (2, (f"{A}/members/add", b"2\n"), (f"{A}/members/remove", b"2\n")),
+    ):
+        await desk.do("ann", "POST", *add)
+        assert await desk.actors(user_id) == [("included", "ann")]
+        await desk.do("bob", "POST", *remove)
+        await desk.do("bob", "PATCH", A, {"percent": 100})
+        await desk.do("ann", "POST", *remove)
+        assert await desk.actors(user_id) == [("excluded", "ann")]
+        await desk.do("bob", "POST", *add)
+        assert await desk.events(user_id) == [
+            ("add", "added", "ann"),
+            ("remove", "removed", "bob"),
+            ("add", "rollout", "bob"),
+            ("remove", "removed", "ann"),
+            ("add", "added", "bob"),
+        ]
+        await desk.do("ann", "PATCH", A, {"percent": None})
+
+
+async def test_ends_that_were_set_in_advance(desk: Desk, conn: Connection) -> None:
+    """An expiry bears the name of whoever set it last, and none if it was lifted."""
+    for user_id, path, body in (
+        (1, USER.format(1), {"add": ["A"], "ttl": 60}),
+        (2, f"{A}/members/add?ttl=60", b"2\n"),
+    ):
+        await desk.do("ann", "POST", path, body)
+        await desk.do("bob", "POST", path, body)
+        await pass_time(conn, timedelta(minutes=2))
+        assert await desk.events(user_id) == [("add", "added", "ann"), ("remove", "expired", "bob")]
+        await desk.do("ann", "POST", path, body)
+        lifted = {"add": ["A"]} if user_id == 1 else body
+        await desk.do("bob", "POST", path.partition("?")[0], lifted)
+        closers = "SELECT closed_by FROM membership WHERE user_id = $1 ORDER BY valid_from"
+        assert [row[0] for row in await conn.fetch(closers, user_id)] == ["bob", None]
+
+
+async def test_percentages_and_segments(desk: Desk, conn: Connection) -> None:
+    """Percentages and segments bear names too; becoming known is nobody's doing."""
+    await desk.do("ann", "GET", USER.format(1))
+    await desk.do("bob", "PATCH", A, {"percent": 100})
+    assert await desk.actors(1) == [("included", "bob")]
+    await desk.do("ann", "PATCH", A, {"percent": 0})
+    await desk.do("bob", "PATCH", A, {"percent": 100})
+    assert await desk.actors(2) == [("included", "bob")]
+    await desk.do("ann", "DELETE", A)
+    await desk.do("bob", "POST", "/api/v1/segments", {"slug": "A", "percent": 100})
+    assert await desk.events(1) == [
+        ("add", "rollout", "bob"),
+        ("remove", "rollout", "ann"),
+        ("add", "rollout", "bob"),
+        ("remove", "segment_deleted", "ann"),
+        ("add", "rollout", "bob"),
+    ]
+    assert (await desk.events(2))[:2] == [
+        ("add", "rollout", None),
+        ("remove", "segment_deleted", "ann"),
+    ]
+    rows = await conn.fetch("SELECT created_by, deleted_by FROM segment ORDER BY id")
+    assert [tuple(row) for row in rows] == [("ann", "ann"), ("bob", None)]
+    rows = await conn.fetch("SELECT opened_by, closed_by FROM rollout ORDER BY valid_from")
+    assert [tuple(row) for row in rows] == [
+        ("bob", "ann"),
+        ("ann", "bob"),
+        ("bob", "ann"),
+        ("bob", None),
+    ]
+
+
+async def test_nobody_in_particular(client: Client) -> None:
+    """Where no key is needed, there is no name."""
+    await client.post("/api/v1/segments", json={"slug": "A"})
+    await client.post(USER.format(1), json={"add": ["A"]})
+    events = (await (await client.get("/api/v1/users/1/history")).json())["events"]
+    assert [event["actor"] for event in events] == [None]

@@ -1,0 +1,1 @@
+"""Kills under load: no acknowledged write is lost."""

@@ -1,0 +1,319 @@
+"""The error contract: every status, type and pointer that a client can meet, in one place."""
+
+import asyncio
+import gzip
+from typing import Any
+
+import pytest
+from aiohttp.pytest_plugin import AiohttpClient
+
+from segsvc.app import create_app
+from segsvc.db.pool import Connection
+from segsvc.http import problems
+from segsvc.settings import DEFAULT_LIMITS, Limits
+from tests.conftest import SECRET, Client, database_name
+
+SEGMENTS = "/api/v1/segments"
+TAKEN = f"{SEGMENTS}/TAKEN"
+USER = "/api/v1/users/1000/segments"
+USERS = "/api/v1/users/segments"
+JSON = "application/json"
+GREATEST_ID = 2**63 - 1
+LONGEST_SLUG = "S" * 64
+
+# method, path, content type, body -> status, type, pointers
+CONTRACT: dict[str, tuple[str, str, str | None, Any, int, str, list[str]]] = {
+    # 400
+    "nothing": ("POST", SEGMENTS, JSON, b"", 400, "not-json", []),
+    "not JSON": ("POST", SEGMENTS, JSON, b"{slug: A}", 400, "not-json", []),
+    "half of it": ("POST", SEGMENTS, JSON, b'{"slug": "A"', 400, "not-json", []),
+    "bad UTF-8": ("POST", SEGMENTS, JSON, b'{"slug": "\xff"}', 400, "not-json", []),
+    "NaN": ("POST", SEGMENTS, JSON, b'{"slug": NaN}', 400, "not-json", []),
+    "Infinity": ("POST", SEGMENTS, JSON, b'{"slug": -Infinity}', 400, "not-json", []),
+    "duplicate keys": ("POST", SEGMENTS, JSON, b'{"slug":"A","slug":"B"}', 400, "not-json", []),
+    "too deep": ("POST", SEGMENTS, JSON, b"[" * 100_000, 400, "not-json", []),
+    "too many digits": ("POST", SEGMENTS, JSON, b"9" * 10_000, 400, "not-json", []),
+    "huge exponent": ("POST", SEGMENTS, JSON, b'{"slug": "A", "percent": 1e99999999999999999999}',
+                      400, "not-json", []),
+    # 403
+    "no such link": ("GET", "/api/v1/reports/2024-02.csv", None, None, 403, "link-refused", []),
+    # 404, 405
+    "no such route": ("GET", "/api/v1/segment", None, None, 404, "not-found", []),
+    "no such method": ("PUT", SEGMENTS, None, None, 405, "method-not-allowed", []),
+    "unknown segment": ("GET", f"{SEGMENTS}/NONE", None, None, 404, "segment-not-found", []),
+    "deleting none": ("DELETE", f"{SEGMENTS}/NONE", None, None, 404, "segment-not-found", []),
+    "impossible slug": ("GET", f"{SEGMENTS}/%00", None, None, 404, "segment-not-found", []),
+    "slug of 65": ("GET", f"{SEGMENTS}/{'S' * 65}", None, None, 404, "segment-not-found", []),
+    # 409
+    "taken": ("POST", SEGMENTS, JSON, {"slug": "TAKEN"}, 409, "slug-taken", []),
+    # 413, 415
+    "too large": ("POST", SEGMENTS, JSON, b" " * (DEFAULT_LIMITS.body + 1), 413, "too-large", []),
+    "no type": ("POST", SEGMENTS, None, b'{"slug": "A"}', 415, "unsupported-media-type", []),
+    "form": (
+        "POST", SEGMENTS, "application/x-www-form-urlencoded", b"slug=A",
+        415, "unsupported-media-type", [],
+    ),
+    "charset": (
+        "POST", SEGMENTS, "application/json; charset=latin-1", b"{}",
+        415, "unsupported-media-type", [],
+    ),
+    # 422: the body
+    "a list": ("POST", SEGMENTS, JSON, [], 422, "invalid-request", ["#"]),
+    "a string": ("POST", SEGMENTS, JSON, b'"A"', 422, "invalid-request", ["#"]),
+    "null": ("POST", SEGMENTS, JSON, b"null", 422, "invalid-request", ["#"]),
+    "no slug": ("POST", SEGMENTS, JSON, {}, 422, "invalid-request", ["#/slug"]),
+    "slug null": ("POST", SEGMENTS, JSON, {"slug": None}, 422, "invalid-request", ["#/slug"]),
+    "slug 1": ("POST", SEGMENTS, JSON, {"slug": 1}, 422, "invalid-request", ["#/slug"]),
+    "slug empty": ("POST", SEGMENTS, JSON, {"slug": ""}, 422, "invalid-request", ["#/slug"]),
+    "slug blank": ("POST", SEGMENTS, JSON, {"slug": " "}, 422, "invalid-request", ["#/slug"]),
+    "slug padded": ("POST", SEGMENTS, JSON, {"slug": "A "}, 422, "invalid-request", ["#/slug"]),
+    "slug line": ("POST", SEGMENTS, JSON, {"slug": "A\n"}, 422, "invalid-request", ["#/slug"]),
+    "slug NUL": ("POST", SEGMENTS, JSON, {"slug": "A\0"}, 422, "invalid-request", ["#/slug"]),
+    "slug digit": ("POST", SEGMENTS, JSON, {"slug": "1A"}, 422, "invalid-request", ["#/slug"]),
+    "slug accent": ("POST", SEGMENTS, JSON, {"slug": "É"}, 422, "invalid-request", ["#/slug"]),
+    "slug 65": ("POST", SEGMENTS, JSON, {"slug": "S" * 65}, 422, "invalid-request", ["#/slug"]),
+    "text NUL": (
+        "POST", SEGMENTS, JSON, {"slug": "A", "description": "\0"},
+        422, "invalid-request", ["#/description"],
+    ),
+    "text surrogate": (
+        "POST", SEGMENTS, JSON, rb'{"slug": "A", "description": "\ud800"}',
+        422, "invalid-request", ["#/description"],
+    ),
+    "text long": (
+        "POST", SEGMENTS, JSON, {"slug": "A", "description": "x" * 1001},
+        422, "invalid-request", ["#/description"],
+    ),
+    "unknown fields": (
+        "POST", SEGMENTS, JSON, {"slug": "A", "a/b~c d": 1, "percnt": 1},
+        422, "invalid-request", ["#/a~1b~0c%20d", "#/percnt"],
+    ),
+    "field surrogate": (
+        "POST", SEGMENTS, JSON, rb'{"slug": "A", "\ud800": 1}', 422, "invalid-request", ["#/%3F"],
+    ),
+    "two faults": (
+        "POST", SEGMENTS, JSON, {"description": 1}, 422, "invalid-request",
+        ["#/description", "#/slug"],
+    ),
+    "empty change": ("POST", USER, JSON, {}, 422, "invalid-request", ["#"]),
+    "empty lists": ("POST", USER, JSON, {"add": [], "remove": []}, 422, "invalid-request", ["#"]),
+    "not a list": ("POST", USER, JSON, {"add": "A"}, 422, "invalid-request", ["#/add"]),
+    "add null": ("POST", USER, JSON, {"add": None}, 422, "invalid-request", ["#/add"]),
+    "bad slugs": (
+        "POST", USER, JSON, {"add": ["TAKEN", "", 7], "remove": [" "]}, 422, "invalid-request",
+        ["#/add/1", "#/add/2", "#/remove/0"],
+    ),
+    "both lists": (
+        "POST", USER, JSON, {"add": ["TAKEN"], "remove": ["X", "TAKEN"]}, 422, "invalid-request",
+        ["#/remove/1"],
+    ),
+    "one too many": (
+        "POST", USER, JSON, {"add": ["TAKEN"] * 1001}, 422, "invalid-request", ["#/add"],
+    ),
+    "misspelt": (
+        "POST", USER, JSON, {"add": ["TAKEN"], "expire_at": "x"}, 422, "invalid-request",
+        ["#/expire_at"],
+    ),
+    "unknown slugs": (
+        "POST", USER, JSON, {"add": ["TAKEN", "NONE"], "remove": ["NIL"]},
+        422, "unknown-segments", ["#/add/1", "#/remove/0"],
+    ),
+    "a thousand unknown": (
+        "POST", USER, JSON, {"add": [LONGEST_SLUG] * 1000}, 422, "unknown-segments",
+        [f"#/add/{i}" for i in range(1000)],
+    ),
+    "patch of none": ("PATCH", f"{SEGMENTS}/NONE", JSON, {"percent": 1},
+                      404, "segment-not-found", []),
+    "empty patch": ("PATCH", TAKEN, JSON, {}, 422, "invalid-request", ["#"]),
+    "patch null": ("PATCH", TAKEN, JSON, {"description": None}, 422, "invalid-request",
+                   ["#/description"]),
+    "patch slug": ("PATCH", TAKEN, JSON, {"slug": "B"}, 422, "invalid-request", ["#/slug"]),
+    "no users": ("POST", USERS, JSON, {"user_ids": []}, 422, "invalid-request", ["#/user_ids"]),
+    "users missing": ("POST", USERS, JSON, {}, 422, "invalid-request", ["#/user_ids"]),
+    "1001 users": ("POST", USERS, JSON, {"user_ids": [1] * 1001}, 422, "invalid-request",
+                   ["#/user_ids"]),
+    "wrong users": (
+        "POST", USERS, JSON,
+        {"user_ids": [1, 0, -1, GREATEST_ID + 1, 1.5, 1.0, "1", True, None, [], GREATEST_ID]},
+        422, "invalid-request", [f"#/user_ids/{i}" for i in range(1, 10)],
+    ),
+    # 422: the path and the query
+    "memberships of 0": ("GET", "/api/v1/users/0/memberships", None, None,
+                         422, "invalid-request", ["#/user_id"]),
+    **{
+        f"at {at}": ("GET", f"{USER}?at={at}", None, None, 422, "invalid-request", ["#/at"])
+        for at in ("", "now", "2026-11-22", "2026-11-22T00:00:00", "2026-11-22T00:00:00+03:00",
+                   "2026-13-01T00:00:00Z", "1795305600", "%00", "infinity",
+                   "9999-12-31T23:59:59.999999Z")
+    },
+    **{
+        f"user {wrong}": (
+            method, f"/api/v1/users/{wrong}/segments", JSON, body,
+            422, "invalid-request", ["#/user_id"],
+        )
+        for wrong in ("0", "-1", GREATEST_ID + 1, "1.5", '"1"', "true", "x", "+1", "01", "1_0",
+                      "%20", "%D9%A1", "9" * 10_0, "%00")
+        for method, body in (("GET", None), ("POST", {"add": ["TAKEN"]}))
+    },
+    # 422: a file
+    "no user ids": (
+        "POST", f"{TAKEN}/members/add", "text/csv", b"1\nx\n2\n-1\n",
+        422, "invalid-lines", ["#row=2", "#row=4"],
+    ),
+    "limit 0": ("GET", f"{SEGMENTS}?limit=0", None, None, 422, "invalid-request", ["#/limit"]),
+    "limit 1001": ("GET", f"{SEGMENTS}?limit=1001", None, None, 422, "invalid-request",
+                   ["#/limit"]),
+    **{
+        f"limit {limit}": ("GET", f"{SEGMENTS}?limit={limit}", None, None,
+                           422, "invalid-request", ["#/limit"])
+        for limit in ("", "-1", "1_0", "%2B5", "%EF%BC%91", "1.5")
+    },
+    "limit x": ("GET", f"{SEGMENTS}?limit=x", None, None, 422, "invalid-request", ["#/limit"]),
+    "after": ("GET", f"{SEGMENTS}?after=%00", None, None, 422, "invalid-request", ["#/after"]),
+    "twice": ("GET", f"{SEGMENTS}?after=A&after=B", None, None, 422, "invalid-request",
+              ["#/after"]),
+    "unknown parameter": ("GET", f"{SEGMENTS}?lmit=1", None, None, 422, "invalid-request",
+                          ["#/lmit"]),
+    "parameter beside a body": (
+        "POST", f"{USER}?ttl=60", JSON, {"add": ["TAKEN"]}, 422, "invalid-request", ["#/ttl"],
+    ),
+    "parameter of a segment": ("GET", f"{SEGMENTS}/TAKEN?at=1", None, None, 422,
+                               "invalid-request", ["#/at"]),
+    "parameter of none": ("GET", f"{USER}?att=1", None, None, 422, "invalid-request", ["#/att"]),
+}  # fmt: skip
+
+
+async def test_contract(client: Client) -> None:
+    """Each bad request gets its own problem, and leaves no trace."""
+    await client.post(SEGMENTS, json={"slug": "TAKEN"})
+    for name, (method, path, content_type, body, status, kind, pointers) in CONTRACT.items():
+        content = {"data": body} if isinstance(body, bytes) else {"json": body}
+        headers = {"Content-Type": content_type} if content_type else {}
+        if body is None:
+            content = headers = {}
+        skip = () if content_type else ("Content-Type",)
+        response = await client.request(
+            method, path, headers=headers, skip_auto_headers=skip, **content
+        )
+        assert response.status == status, (name, await response.text())
+        assert response.content_type == "application/problem+json", name
+        problem = await response.json()
+        assert problem["type"] == f"urn:segsvc:problem:{kind}", name
+        assert problem["status"] == status, name
+        assert problem["title"], name
+        assert problem["detail"], name
+        assert [error["pointer"] for error in problem.get("errors", [])] == pointers, name
+        assert all(error["detail"] for error in problem.get("errors", [])), name
+    listed = await (await client.get(SEGMENTS)).json()
+    assert [segment["slug"] for segment in listed["segments"]] == ["TAKEN"]
+    assert (await (await client.get(USER)).json())["segments"] == []
+
+
+def test_contract_is_whole() -> None:
+    """Each problem of a client's making stands in the contract, or has tests of its own."""
+    reached = {(row[4], row[5]) for row in CONTRACT.values()}
+    elsewhere = {
+        problems.KeyRequired,
+        problems.EditorRequired,
+        problems.BrokenBody,
+        problems.TooSlow,
+        problems.InternalError,
+        problems.DatabaseUnavailable,
+        problems.Busy,
+        problems.WrongSchema,
+    }
+    assert reached == {
+        (p.status, p.slug) for p in problems.Problem.__subclasses__() if p not in elsewhere
+    }
+
+
+async def test_method_not_allowed_names_the_methods(client: Client) -> None:
+    """A 405 says in its Allow header what would be allowed."""
+    response = await client.put(SEGMENTS)
+    assert response.headers["Allow"] == "GET, HEAD, POST"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status", "kind"),
+    [
+        ("gzip", gzip.compress(b'{"slug": "GZIP"}'), 201, None),
+        ("gzip", gzip.compress(b'{"slug":') + gzip.compress(b'"GZIP"}'), 201, None),
+        ("gzip", gzip.compress(b'{"slug": "GZIP"' + b" " * 200_000 + b"}"), 201, None),
+        ("identity", b'{"slug": "PLAIN"}', 201, None),
+        ("lzma", b'{"slug": "LZMA"}', 415, "unsupported-media-type"),
+        ("gzip", b"not gzip", 400, "broken-body"),
+        ("gzip", gzip.compress(b'{"slug": "GZIP"}')[:-1], 400, "broken-body"),
+        ("gzip", gzip.compress(b'{"slug": "GZIP"}') + b"x", 400, "broken-body"),
+        ("gzip", b"", 400, "broken-body"),
+        ("gzip", gzip.compress(b" " * 50_000_000), 413, "too-large"),
+    ],
+    ids=["good", "in parts", "dense", "plain", "unknown", "garbage", "cut short", "more", "empty",
+         "a bomb"],
+)  # fmt: skip
+async def test_compressed_bodies(
+    client: Client, encoding: str, body: bytes, status: int, kind: str | None
+) -> None:
+    """A gzip body is read; a broken or an exploding one is refused."""
+    headers = {"Content-Type": JSON, "Content-Encoding": encoding}
+    response = await client.post(SEGMENTS, data=body, headers=headers)
+    assert response.status == status
+    assert kind is None or (await response.json())["type"] == f"urn:segsvc:problem:{kind}"
+
+
+async def test_stalling_client(aiohttp_client: AiohttpClient, dsn: str) -> None:
+    """A client that stops in the middle of its body is told so, and waited for no longer."""
+    app = create_app(dsn, secret=SECRET, anonymous=True, limits=Limits(stall_seconds=1))
+    client = await aiohttp_client(app)
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    head = f"POST {SEGMENTS} HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\n"
+    writer.write(f'{head}Content-Length: 100\r\n\r\n{{"slug": '.encode())
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 20)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"urn:segsvc:problem:too-slow" in answer
+
+
+async def test_defects_keep_their_secrets(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unforeseen error answers a bare 500, and is logged with its traceback."""
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr("segsvc.api.segments.store.get", broken)
+    response = await client.get(f"{SEGMENTS}/A")
+    assert response.status == 500
+    problem = await response.json()
+    assert problem["type"] == "urn:segsvc:problem:internal-error"
+    assert "secret" not in str(problem)
+    assert "RuntimeError: a secret" in caplog.text
+
+
+async def test_database_away_and_back(
+    client: Client, dsn: str, template: str, admin: Connection
+) -> None:
+    """Without its database the service answers 503 with Retry-After, and recovers by itself."""
+    name = database_name(dsn)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    for _ in range(20):
+        response = await client.get(USER)
+        assert response.status == 503
+        assert response.headers["Retry-After"] == "1"
+        assert (await response.json())["type"] == "urn:segsvc:problem:database-unavailable"
+    assert (await client.get("/healthz")).status == 200
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    assert (await client.get(USER)).status == 200
+
+
+async def test_read_only_database_is_unavailable(
+    client: Client, dsn: str, admin: Connection
+) -> None:
+    """A server that refuses writes, as a standby does, is answered 503 and not 500."""
+    name = database_name(dsn)
+    await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
+    )
+    statuses = [(await client.post(SEGMENTS, json={"slug": "A"})).status for _ in range(3)]
+    assert statuses == [503, 503, 503]

@@ -1,0 +1,93 @@
+"""`segsvc check`: what must never be is found."""
+
+import pytest
+
+from segsvc.db.pool import Connection
+from segsvc.maintenance import check as store
+from tests.conftest import Client
+from tests.processes import run
+
+SOUND = """
+    INSERT INTO segment (slug, description, created_at, deleted_at) VALUES
+        ('A', '', '2024-01-01', 'infinity'),
+        ('B', '', '2024-01-01', '2024-06-01'),
+        ('B', '', '2024-07-01', 'infinity');
+    INSERT INTO users SELECT u, '2024-01-01' FROM generate_series(1, 2500) AS u;
+    INSERT INTO rollout (segment_id, percent, valid_from) VALUES (1, 50, '2024-02-01');
+    INSERT INTO membership (user_id, segment_id, included, valid_from, valid_to) VALUES
+        (1, 1, FALSE, '2024-03-01', '2024-04-01'),
+        (1, 1, TRUE, '2024-04-01', '2024-05-01'),
+        (2, 3, TRUE, '2024-08-01', 'infinity');
+"""
+
+WRONG = {
+    "begins before an earlier one ends": """
+        INSERT INTO membership (user_id, segment_id, included, valid_from, valid_to)
+        VALUES (1, 1, TRUE, '2024-04-02', '2024-04-03')
+    """,
+    "outside the life of its segment": """
+        INSERT INTO membership (user_id, segment_id, included, valid_from)
+        VALUES (1, 2, TRUE, '2024-06-01')
+    """,
+    "a period begins outside": """
+        INSERT INTO membership (user_id, segment_id, included, valid_from)
+        VALUES (1, 99, TRUE, '2024-06-01')
+    """,
+    "not known": "DELETE FROM users WHERE id = 2",
+    "a rollout begins outside": """
+        INSERT INTO rollout (segment_id, percent, valid_from) VALUES (3, 1, '2024-06-30')
+    """,
+    "namesake": "UPDATE segment SET created_at = '2024-05-31' WHERE id = 3",
+}
+
+
+async def faults(conn: Connection) -> list[str]:
+    found = await store.structure(conn)
+    async for _, wrong in store.replay(conn):
+        found += wrong
+    return found
+
+
+async def test_sound_database(conn: Connection, client: Client) -> None:
+    """What the service wrote has no faults; neither has an empty database."""
+    assert await faults(conn) == []
+    await conn.execute(SOUND)
+    await client.post("/api/v1/users/7/segments", json={"add": ["A"], "remove": ["B"]})
+    await client.delete("/api/v1/segments/A")
+    await client.post("/api/v1/segments", json={"slug": "A", "percent": 10})
+    assert await faults(conn) == []
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_structure(conn: Connection, wrong: str) -> None:
+    """Rows that the service would never write are found, each by its own check."""
+    await conn.execute(SOUND)
+    await conn.execute(WRONG[wrong])
+    assert any(wrong in fault for fault in await faults(conn))
+
+
+async def test_replay(conn: Connection, dsn: str) -> None:
+    """Events that disagree with the reads, or that repeat themselves, are found."""
+    await conn.execute(SOUND)
+    await conn.execute("""
+        ALTER FUNCTION stay_events RENAME TO real_events;
+        CREATE FUNCTION stay_events(u bigint, s bigint)
+        RETURNS TABLE (at timestamptz, operation text, cause text, actor text)
+        LANGUAGE sql STABLE AS $$
+            SELECT * FROM real_events(u, s) WHERE u <> 2
+            UNION ALL SELECT now(), 'add', '', '' WHERE u = 2500
+            UNION ALL SELECT now() - interval '1 h', 'add', '', '' WHERE u = 2500
+        $$
+    """)
+    found = await faults(conn)
+    assert any("disagree: user 2 " in fault for fault in found)
+    assert any("alternate: user 2500" in fault for fault in found)
+    done = run("check", database_url=dsn)
+    assert done.returncode == 1
+    assert "2500 users checked" in done.stdout.splitlines()[-1]
+
+
+def test_command(dsn: str) -> None:
+    """The command says how much was checked."""
+    done = run("check", database_url=dsn)
+    assert (done.returncode, done.stdout) == (0, "0 users checked, 0 faults\n")

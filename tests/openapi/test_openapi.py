@@ -1,0 +1,236 @@
+"""The description in OpenAPI against the service that it describes, and the page that shows it."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from segsvc.api.reports.months import MONTH
+from segsvc.app import BASE, create_app
+from segsvc.http import fields as values
+from segsvc.http import problems
+from segsvc.http.routes import OPERATIONS
+from segsvc.openapi.document import Description, said
+from segsvc.openapi.examples import EXAMPLES
+from tests.conftest import SECRET, Client
+
+APP = create_app("postgresql://nowhere/none", secret=SECRET)
+DOCUMENT = Description(APP).document
+PROBLEM = "application/problem+json"
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in DOCUMENT["paths"].items():
+        for method, described in methods.items():
+            yield method, path, described
+
+
+def check(schema: dict[str, Any], value: Any) -> None:
+    """Hold a value against a schema of the document."""
+    Draft202012Validator(schema | {"components": DOCUMENT["components"]}).validate(value)
+
+
+def places(part: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object inside the document."""
+    if isinstance(part, dict):
+        yield part
+    for inner in (
+        part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    ):
+        yield from places(inner)
+
+
+def test_public_validator() -> None:
+    """The document is OpenAPI 3.1, says a validator that is not ours."""
+    assert list(OpenAPIV31SpecValidator(DOCUMENT).iter_errors()) == []
+
+
+def test_every_route_and_no_other() -> None:
+    """Each route is described, and nothing else is."""
+    routes = {
+        (route.method.lower(), route.resource.canonical)
+        for route in APP.router.routes()
+        if route.method != "HEAD" and route.resource
+    }
+    assert {(method, path) for method, path, _ in operations()} == routes
+
+
+def test_docstrings_name_their_routes() -> None:
+    """What a handler says that it answers is where it stands."""
+    for route in APP.router.routes():
+        if route.method != "HEAD" and route.resource:
+            path = route.resource.canonical.removeprefix(BASE)
+            assert said(route.handler)[0] == f"{route.method} {path}"
+
+
+def test_limits_are_those_of_the_code() -> None:
+    """Patterns and limits in the document are the very ones by which requests are refused."""
+    schemas = DOCUMENT["components"]["schemas"]
+    assert schemas["NewSegment"]["properties"]["slug"]["pattern"] == f"^{values.SLUG.pattern}$"
+    assert schemas["NewSegment"]["properties"]["description"]["maxLength"] == values.MAX_DESCRIPTION
+    assert schemas["NewSegment"]["required"] == ["slug"]
+    assert schemas["SegmentToAdd"]["properties"]["ttl"]["maximum"] == values.MAX_TTL
+    assert schemas["NewReport"]["properties"]["period"]["pattern"] == f"^{MONTH.pattern}$"
+    ids = schemas["UserList"]["properties"]["user_ids"]
+    assert (ids["minItems"], ids["maxItems"]) == (1, 1000)
+    assert ids["items"]["maximum"] == values.MAX_USER_ID
+    limits = [
+        place["schema"] for place in places(DOCUMENT["paths"]) if place.get("name") == "limit"
+    ]
+    assert len(limits) == 3
+    assert {(schema["maximum"], schema["default"]) for schema in limits} == {(values.MAX_PAGE, 100)}
+
+
+def test_requests_bear_examples() -> None:
+    """The example of each body is one that the service takes, and the document too."""
+    for method, path, described in operations():
+        for name, media in described.get("requestBody", {}).get("content", {}).items():
+            check(media["schema"], media["example"])
+            if name == "application/json":
+                (declared,) = [
+                    OPERATIONS[route.handler]
+                    for route in APP.router.routes()
+                    if route.resource
+                    and (route.method.lower(), route.resource.canonical) == (method, path)
+                ]
+                assert declared.body.load(media["example"])  # type: ignore[union-attr]
+
+
+def test_answers_bear_examples() -> None:
+    """Each answer has an example, which is as the answer is said to be."""
+    for method, path, described in operations():
+        for response in described["responses"].values():
+            for name, media in response.get("content", {}).items():
+                examples = [e["value"] for e in media.get("examples", {}).values()]
+                assert examples or name != PROBLEM, f"{method} {path}"
+                for example in examples or [media["example"]]:
+                    check(media["schema"], example)
+
+
+def test_every_problem_has_an_example() -> None:
+    """Each kind of problem has its example; those of no route in particular are the only unused."""
+    kinds = set(problems.Problem.__subclasses__())
+    assert set(EXAMPLES) == kinds
+    used = {
+        place["value"]["type"]
+        for place in places(DOCUMENT["paths"])
+        if isinstance(place.get("value"), dict) and "type" in place["value"]
+    }
+    unused = {k.slug for k in kinds} - {name.rpartition(":")[2] for name in used}
+    assert unused == {"method-not-allowed"}
+
+
+def test_keys_are_asked_for() -> None:
+    """Calls of the interface ask for the key of a role, except the link that is signed."""
+    for method, path, described in operations():
+        open_to_all = not path.startswith((BASE, "/ofrep")) or path.endswith(".csv")
+        reading = path.startswith((f"{BASE}/users", "/ofrep")) and (method, path) != (
+            "post",
+            f"{BASE}/users/{{user_id}}/segments",
+        )
+        roles = [] if open_to_all else [{"key": ["reader" if reading else "editor"]}, {}]
+        assert described["security"] == roles, path
+        assert ("401" in described["responses"]) is not open_to_all
+
+
+JSON_CALLS: list[tuple[str, str, Any]] = [
+    ("POST", "/segments", {"slug": "A", "percent": 33.33}),
+    ("POST", "/segments", {"slug": "B"}),
+    ("POST", "/segments", {"slug": "B"}),
+    ("POST", "/segments", {"slug": "8"}),
+    ("GET", "/segments?limit=1", None),
+    ("GET", "/segments/A", None),
+    ("PATCH", "/segments/A", {"description": "a", "percent": None}),
+    ("PATCH", "/segments/A", {"percent": 100}),
+    ("POST", "/users/1000/segments", {"add": ["A", {"slug": "B", "ttl": 60}]}),
+    ("POST", "/users/1000/segments", {"add": ["NONE"]}),
+    ("POST", "/users/1000/segments", {"remove": ["A"]}),
+    ("GET", "/users/1000/segments", None),
+    ("GET", "/users/0/segments", None),
+    ("POST", "/users/segments", {"user_ids": [1, 1000]}),
+    ("GET", "/users/1000/memberships", None),
+    ("GET", "/users/1000/history?limit=1", None),
+    ("GET", "/segments/B/members", None),
+    ("GET", "/segments/NONE/members", None),
+    ("POST", "/reports", {"period": "2024-02"}),
+    ("GET", "/reports/2024-02.csv", None),
+    ("DELETE", "/segments/B", None),
+]
+
+
+async def test_real_answers_are_as_described(client: Client) -> None:
+    """What the service answers to a tour of all its calls is what the document says."""
+    seen = set()
+    for method, path, body in JSON_CALLS:
+        seen.add(await described_answer(client, method, BASE + path, json=body))
+    csv = {"data": b"1\n2\n", "headers": {"Content-Type": "text/csv"}}
+    bad = {"data": b"one\n", "headers": {"Content-Type": "text/csv"}}
+    for path in (f"{BASE}/segments/A/members/add", f"{BASE}/segments/A/members/remove"):
+        seen.add(await described_answer(client, "POST", path, **csv))
+        await described_answer(client, "POST", path, **bad)
+    for path in ("/ofrep/v1/evaluate/flags/A", "/ofrep/v1/evaluate/flags"):
+        for context in ({"targetingKey": "1000"}, {"targetingKey": "x"}, {}):
+            sent = {"json": {"context": context}}
+            seen.add(await described_answer(client, "POST", path, **sent))
+    for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/start.js"):
+        seen.add(await described_answer(client, "GET", path))
+    assert seen == {(method, path) for method, path, _ in operations()}
+
+
+async def described_answer(client: Client, method: str, path: str, **sent: Any) -> tuple[str, str]:
+    """Send a request, hold its answer against the document, and return the call that it was."""
+    response = await client.request(method, path, **sent)
+    name = f"{method} {path}: {response.status}"
+    (template,) = {
+        template
+        for template, methods in DOCUMENT["paths"].items()
+        if method.lower() in methods
+        and re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path.partition("?")[0])
+    } - ({f"{BASE}/users/{{user_id}}/segments"} if path == f"{BASE}/users/segments" else set())
+    answer = DOCUMENT["paths"][template][method.lower()]["responses"].get(str(response.status))
+    assert answer, name
+    if "content" in answer:
+        assert response.content_type in answer["content"], name
+        if "json" in response.content_type:
+            check(answer["content"][response.content_type]["schema"], await response.json())
+    return method.lower(), template
+
+
+async def test_description_is_cached(client: Client) -> None:
+    """Whoever has the description already is told so."""
+    first = await client.get("/openapi.json")
+    assert (await first.json())["openapi"] == "3.1.0"
+    again = await client.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, await again.read()) == (304, b"")
+
+
+async def test_page_is_served_from_here(client: Client) -> None:
+    """The page needs nothing from elsewhere, and its policy lets nothing else in."""
+    page = await client.get("/docs")
+    assert page.content_type == "text/html"
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "http" not in policy
+    assert "unsafe" not in policy
+    text = await page.text()
+    assert "<script>" not in text
+    named = re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert len(named) == 5
+    for name in named:
+        part = await client.get(f"/{name}")
+        assert part.status == 200, name
+        if name.startswith("docs/"):
+            assert part.headers["Cache-Control"].startswith("public"), name
+            assert part.headers["X-Content-Type-Options"] == "nosniff"
+            kept = {"If-None-Match": part.headers["ETag"]}
+            assert (await client.get(f"/{name}", headers=kept)).status == 304
+
+
+@pytest.mark.parametrize("name", ["index.html", "..%2f__init__.py", "docs.html"])
+async def test_page_has_no_other_files(client: Client, name: str) -> None:
+    """Only the files that the page names are served under it."""
+    assert (await client.get(f"/docs/{name}")).status == 404
