@@ -12,6 +12,7 @@ import uvloop
 from aiohttp import web
 
 from segsvc.api.users import store
+from segsvc.api.users.schemas import USER_SEGMENTS
 from segsvc.db.pool import Pool, connection
 from segsvc.http.app_keys import POOL
 from segsvc.http.responses import json_response
@@ -29,7 +30,7 @@ async def one_query(request: web.Request) -> web.Response:
     user_id = int(request.match_info["user_id"])
     async with connection(request.app[POOL]) as conn:
         (segments,) = await store.list_at(conn, [user_id])
-    return json_response({"user_id": user_id, "segments": segments})
+    return json_response(USER_SEGMENTS, {"user_id": user_id, "segments": segments})
 
 
 async def serve(handler: str, port: int, dsn: str) -> None:

@@ -1,4 +1,4 @@
-"""The keys that are good, held in memory, so that checking one costs no query."""
+"""The API keys in memory, so that checking one costs no query."""
 
 import asyncio
 import hmac
@@ -10,43 +10,44 @@ from typing import Self
 from aiohttp import web
 
 from segsvc.auth import store
+from segsvc.auth.roles import Role
 from segsvc.db.pool import Pool, Unavailable, connection
 from segsvc.http.problems import KeyRequired
 
-# Seconds after which a revoked key is dead, at the latest, while the database answers.
+# Seconds: the longest time for which a revoked key is still accepted, while the database answers.
 REFRESH_INTERVAL = 2.0
 
-# Seconds between two looks for a key that is not known here, and may have just been made.
-PATIENCE = 0.5
+# Seconds between two queries for a key that is not in memory and may be new.
+LOOKUP_INTERVAL = 0.5
 
 BEARER = "Bearer "
 
 
 class AnonymousRefused(Exception):  # noqa: N818 (a state of the database, not a mistake)
-    """There is no key yet, and the service may not be open to everyone."""
+    """There is no key yet, and anonymous use is not allowed."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever sent a request: the name of the key, None without one, and the role."""
+    """The sender of a request: the name of the key, None without a key, and the role."""
 
     name: str | None
-    role: str
+    role: Role
 
 
-ANYONE = Caller(None, store.EDITOR)
+ANONYMOUS = Caller(None, Role.EDITOR)
 CALLER = web.RequestKey("caller", Caller)
 
 
 class KeyCache:
-    """The keys as of a moment ago. While there has never been one, `anonymous` opens everything."""
+    """The keys as of a moment ago. Until the first key exists, `anonymous` opens everything."""
 
     def __init__(self, pool: Pool, *, anonymous: bool) -> None:
         self._pool = pool
         self._anonymous = anonymous
         self._keys: dict[str, store.Key] = {}
         self._read_at = 0.0
-        self._reading = asyncio.Lock()
+        self._lookup = asyncio.Lock()
 
     @property
     def open(self) -> bool:
@@ -54,11 +55,11 @@ class KeyCache:
         return not self._keys and self._anonymous
 
     @asynccontextmanager
-    async def kept_fresh(self) -> AsyncIterator[Self]:
-        """Read the keys, and again and again for as long as the service runs.
+    async def refreshed(self) -> AsyncIterator[Self]:
+        """Read the keys now, and every `REFRESH_INTERVAL` inside the context.
 
         Raises:
-            AnonymousRefused: there is none, and nobody may do without.
+            AnonymousRefused: there is no key, and anonymous use is not allowed.
             Unavailable: the database cannot be used.
         """
         await self._read()
@@ -75,7 +76,7 @@ class KeyCache:
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_INTERVAL)
-            with suppress(Unavailable):  # then nothing else can be read either
+            with suppress(Unavailable):  # then no request can read anything either
                 await self._read()
 
     async def _read(self) -> None:
@@ -84,36 +85,36 @@ class KeyCache:
         self._read_at = asyncio.get_running_loop().time()
 
     async def caller(self, authorization: str | None) -> Caller:
-        """Return who sends a request with this `Authorization` header (RFC 6750).
+        """Return the sender of a request with this `Authorization` header (RFC 6750).
 
         Raises:
-            KeyRequired: nobody that is known.
-            Unavailable: the key may be a new one, and the database cannot be asked.
+            KeyRequired: the header has no valid key.
+            Unavailable: the key may be a new one, and the database does not answer.
         """
         if self.open:
-            return ANYONE
+            return ANONYMOUS
         if authorization is None or not authorization.startswith(BEARER):
             raise KeyRequired("send a key, in the header Authorization: Bearer KEY")
         name, _, secret = authorization.removeprefix(BEARER).strip().partition(".")
         if name not in self._keys:
-            await self._look_again(name)
+            await self._look_up(name)
         key = self._keys.get(name)
         hashed = store.hash_of(secret)
         if key and hmac.compare_digest(key.hash, hashed) and key.revoked_at is None:
             return Caller(key.name, key.role)
         raise KeyRequired("the key is not known, or was revoked: ask the operator for another")
 
-    async def _look_again(self, name: str) -> None:
-        """Read the keys for one that may be new, once for all who wait, and not too often."""
-        async with self._reading:
+    async def _look_up(self, name: str) -> None:
+        """Read the keys again for a name that may be new: one query for all who wait."""
+        async with self._lookup:
             age = asyncio.get_running_loop().time() - self._read_at
-            if name not in self._keys and age > PATIENCE:
+            if name not in self._keys and age > LOOKUP_INTERVAL:
                 await self._read()
 
 
 def actor(request: web.Request) -> str | None:
-    """Return the name of the key that `request` bears, to be recorded with what it does."""
+    """Return the name of the key of `request`, which is stored with the changes it makes."""
     return request[CALLER].name
 
 
-KEY_CACHE = web.AppKey("keyring", KeyCache)
+KEY_CACHE = web.AppKey("key_cache", KeyCache)

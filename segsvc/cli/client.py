@@ -9,8 +9,8 @@ from urllib.parse import quote
 import click
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 
-from segsvc.app import BASE
 from segsvc.cli.server import read_settings
+from segsvc.http.routes import BASE
 
 # Seconds. An import of many million users may let the answer wait for long.
 CONNECT_TIMEOUT = 10

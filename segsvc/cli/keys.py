@@ -1,13 +1,13 @@
 """`keys`: who may use the service."""
 
 import click
-from marshmallow import ValidationError
 
 from segsvc.auth import store
+from segsvc.auth.roles import Role
 from segsvc.cli.server import run_connected
 from segsvc.db.pool import Connection
-from segsvc.http.fields import slug
-from segsvc.http.responses import rfc3339
+from segsvc.db.values import SLUG
+from segsvc.http.fields import rfc3339
 
 
 @click.group()
@@ -23,7 +23,7 @@ def keys() -> None:
 @click.argument("name")
 @click.option(
     "--role",
-    type=click.Choice([store.READER, store.EDITOR]),
+    type=click.Choice([role.value for role in Role]),
     required=True,
     help="A reader reads users; an editor does everything.",
 )
@@ -34,13 +34,14 @@ def create(name: str, role: str) -> None:
     bear the key in the header Authorization: Bearer KEY; the commands of segsvc take it from
     SEGSVC_KEY.
     """
-    try:
-        slug(name)  # the form is the same
-    except ValidationError as error:
-        raise click.BadParameter(str(error.messages[0]), param_hint="NAME") from None
+    if not SLUG.fullmatch(name):
+        raise click.BadParameter(
+            "must be 1 to 64 of the characters A-Z, a-z, 0-9, _ and -, the first one a letter",
+            param_hint="NAME",
+        )
 
     async def work(conn: Connection) -> None:
-        key = await store.create(conn, name, role)
+        key = await store.create(conn, name, Role(role))
         if key is None:
             raise click.ClickException(f"there is or was a key {name}: take another name")
         click.echo(key)

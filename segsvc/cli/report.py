@@ -10,7 +10,7 @@ from segsvc.api.reports.months import Month
 from segsvc.cli.files import progress, whole_file
 from segsvc.cli.server import run_connected
 from segsvc.db.pool import Connection
-from segsvc.http.fields import MAX_USER_ID
+from segsvc.db.values import MAX_USER_ID
 from segsvc.maintenance import prune as retention
 
 

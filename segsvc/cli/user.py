@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from segsvc.cli import client
-from segsvc.http.fields import MAX_USER_ID
+from segsvc.db.values import MAX_USER_ID
 
 
 @click.command()

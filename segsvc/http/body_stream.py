@@ -1,4 +1,4 @@
-"""The bytes of a request's body, piece by piece: all of them or an error, never fewer."""
+"""The body of a request, piece by piece: the whole body or an error."""
 
 import asyncio
 import zlib
@@ -10,10 +10,10 @@ from aiohttp.http_exceptions import BadHttpMessage
 from segsvc.http.app_keys import LIMITS
 from segsvc.http.problems import BrokenBody, TooLarge, TooSlow, UnsupportedMediaType
 
-# Bytes that a piece has at most once it is decoded, so that no small body explodes in memory.
-PIECE = 64 * 1024
+# Bytes of a decoded piece at most, so that a small compressed body does not fill the memory.
+MAX_PIECE = 64 * 1024
 
-# zlib's name for the gzip format (RFC 1952), with the window that it may use.
+# zlib's name for the gzip format (RFC 1952), with the largest window.
 GZIP = zlib.MAX_WBITS | 16
 
 
@@ -21,7 +21,8 @@ async def read(request: web.Request) -> bytes:
     """Return the body of `request`.
 
     Raises:
-        TooLarge: it has more bytes than allowed, and whatever `pieces` raises.
+        TooLarge: the decoded body is over the limit.
+        Problem: what `pieces` raises.
     """
     limit = request.app[LIMITS].body
     body = bytearray()
@@ -33,13 +34,13 @@ async def read(request: web.Request) -> bytes:
 
 
 async def pieces(request: web.Request) -> AsyncIterator[bytes]:
-    """Yield the body of `request` as it arrives, plain or out of gzip.
+    """Yield the body of `request` as it arrives, decoded if it is gzip.
 
-    The framework's own decoding is off: it takes a gzip file that is cut short for a whole one.
+    aiohttp's own decoding is off: it accepts a gzip body that is cut short.
 
     Raises:
-        UnsupportedMediaType: the Content-Encoding is another.
-        BrokenBody: the body does not arrive whole.
+        UnsupportedMediaType: the Content-Encoding is neither gzip nor identity.
+        BrokenBody: the body is cut short, or is not in its Content-Encoding.
         TooSlow: the client stalls.
     """
     encoding = request.headers.get("Content-Encoding", "identity").lower()
@@ -53,13 +54,13 @@ async def pieces(request: web.Request) -> AsyncIterator[bytes]:
 
 
 async def _received(request: web.Request) -> AsyncIterator[bytes]:
-    patience = request.app[LIMITS].stall_seconds
+    stall_timeout = request.app[LIMITS].stall_seconds
     while True:
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(stall_timeout):
                 piece = await request.content.readany()
         except TimeoutError:
-            raise TooSlow(f"nothing came for {patience} seconds") from None
+            raise TooSlow(f"nothing came for {stall_timeout} seconds") from None
         if not piece:
             return
         yield piece
@@ -70,10 +71,11 @@ async def _gunzipped(request: web.Request) -> AsyncIterator[bytes]:
     decoder = zlib.decompressobj(GZIP)
     async for data in _received(request):
         piece = b""
-        while data or len(piece) == PIECE:  # a full piece may have left some behind, in the decoder
+        # A full piece may have left more output inside the decoder.
+        while data or len(piece) == MAX_PIECE:
             if decoder.eof:
                 decoder = zlib.decompressobj(GZIP)
-            piece = decoder.decompress(data, PIECE)
+            piece = decoder.decompress(data, MAX_PIECE)
             data = decoder.unused_data if decoder.eof else decoder.unconsumed_tail  # noqa: PLW2901
             if piece:
                 yield piece

@@ -1,4 +1,4 @@
-"""Requests from pages of other origins (CORS, the Fetch standard), refused unless allowed."""
+"""CORS (the Fetch standard): pages of allowed origins may call the service."""
 
 from collections.abc import Awaitable, Callable
 
@@ -9,19 +9,19 @@ METHODS = "GET, HEAD, POST, PATCH, DELETE"
 HEADERS = "Authorization, Content-Type, Content-Encoding, If-None-Match, X-Request-ID"
 EXPOSED = "ETag, Location, Retry-After, X-Request-ID"
 
-# Seconds for which a browser may remember the answer to a preflight.
+# Seconds for which a browser may cache the answer to a preflight.
 MAX_AGE = "600"
 
 Signal = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
 def allow(origins: frozenset[str]) -> tuple[Middleware, Signal]:
-    """Return the middleware that answers preflights and the signal that marks other answers."""
+    """Return a middleware that answers preflights, and a signal that adds CORS headers."""
 
     @web.middleware
     async def answer_preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
-        asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_METHOD)
-        if request.method != hdrs.METH_OPTIONS or asked is None:
+        method = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_METHOD)
+        if request.method != hdrs.METH_OPTIONS or method is None:
             return await handler(request)
         return web.Response(
             status=204,
@@ -32,7 +32,7 @@ def allow(origins: frozenset[str]) -> tuple[Middleware, Signal]:
             },
         )
 
-    async def mark(request: web.Request, response: web.StreamResponse) -> None:
+    async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
         vary = response.headers.get(hdrs.VARY)
         response.headers[hdrs.VARY] = f"{vary}, Origin" if vary else "Origin"
         origin = request.headers.get(hdrs.ORIGIN)
@@ -40,4 +40,4 @@ def allow(origins: frozenset[str]) -> tuple[Middleware, Signal]:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
 
-    return answer_preflight, mark
+    return answer_preflight, add_headers

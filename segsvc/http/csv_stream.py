@@ -1,21 +1,19 @@
-"""CSV on its way from COPY to a client, as fast as the client takes it."""
+"""CSV responses, streamed from COPY as fast as the client reads."""
 
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 import asyncpg
 from aiohttp import web
 
 from segsvc.db.pool import Connection
+from segsvc.db.values import Sink
 from segsvc.http.app_keys import LIMITS
-from segsvc.http.responses import EVERY_ANSWER
+from segsvc.http.responses import COMMON_HEADERS
 from segsvc.observability.request_ids import CURRENT, REQUEST_ID
-
-Sink = Callable[[bytes], Coroutine[Any, Any, None]]
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +24,10 @@ async def stream_csv(
     file_name: str,
     copy: Callable[[Sink], Awaitable[None]],
 ) -> web.StreamResponse:
-    """Answer with what `copy` sends from `conn`, compressed for those who accept it.
+    """Answer with the output of `copy` from `conn`, compressed if the client accepts gzip.
 
-    An error before the first piece is raised, and has an answer; a later one breaks the transfer
-    off, so that what arrived cannot pass for the whole.
+    An error before the first piece is raised and becomes a problem document. A later error aborts
+    the transfer, so that the client cannot take the part that arrived for the whole.
     """
     response = web.StreamResponse(
         headers={
@@ -37,21 +35,21 @@ async def stream_csv(
             "Content-Disposition": f'attachment; filename="{file_name}"',
             "Cache-Control": "private, no-store",
             "Vary": "Accept, Accept-Encoding",
-            **EVERY_ANSWER,
+            **COMMON_HEADERS,
         }
     )
     if ids := CURRENT.get():
         response.headers[REQUEST_ID] = ids.request_id
     if request.method == "HEAD":
         return response
-    if offers(request, "Accept-Encoding", "gzip"):
+    if accepts(request, "Accept-Encoding", "gzip"):
         response.enable_compression(web.ContentCoding.gzip)
 
-    patience = request.app[LIMITS].stall_seconds
+    stall_timeout = request.app[LIMITS].stall_seconds
 
     async def send(piece: bytes) -> None:
-        async with asyncio.timeout(patience):
-            # The status goes out with the first piece: an error before it has an answer.
+        async with asyncio.timeout(stall_timeout):
+            # The status goes out with the first piece: an earlier error gets its own status.
             if not response.prepared:
                 await response.prepare(request)
             await response.write(piece)
@@ -61,16 +59,16 @@ async def stream_csv(
     except BaseException as error:
         if response.prepared and request.transport is not None:
             request.transport.abort()
-        with suppress(asyncpg.InterfaceError):  # which it raises if it is closed already
-            conn.terminate()  # or PostgreSQL would go on with what nobody takes
+        with suppress(asyncpg.InterfaceError):  # raised if the connection is closed already
+            conn.terminate()  # stops COPY, whose output nobody reads
         if not response.prepared or not isinstance(error, Exception):
             raise
         log.warning("%s broke off: %r", request.rel_url.raw_path, error)
     return response
 
 
-def offers(request: web.Request, header: str, value: str) -> bool:
-    """Return whether a header names `value`, and not with the weight 0, which refuses it.
+def accepts(request: web.Request, header: str, value: str) -> bool:
+    """Return whether a header names `value` with a weight above 0.
 
     The headers are those of content negotiation (RFC 9110, section 12.5).
     """

@@ -1,134 +1,221 @@
-"""The values that requests hold.
+"""Fields of request and response schemas: each loads, dumps and describes itself for OpenAPI.
 
-Each function returns one, or raises marshmallow's ValidationError with what it must be. Beside it
-stands what JSON Schema can say of it, for those who write clients.
+A field raises marshmallow's ValidationError with a message that says what the value must be.
+`json_schema` is the field's JSON Schema; the class docstring becomes its description.
 """
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
-from marshmallow import ValidationError
+from marshmallow import ValidationError, fields
 
-MAX_USER_ID = 2**63 - 1
+from segsvc.db.values import MAX_USER_ID, SLUG
+
 MAX_DESCRIPTION = 1000
-MAX_PAGE = 1000
+MAX_PAGE_SIZE = 1000
+
+# Seconds: ten years of 365 days.
 MAX_TTL = 10 * 365 * 24 * 60 * 60
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
 
-SLUG = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _DECIMAL = re.compile(r"[1-9][0-9]{0,18}")
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
 )
 
 
-Value = TypeVar("Value", bound=Callable[..., Any])
+class DescribedField(fields.Field[Any]):
+    """A field with a JSON Schema of its own."""
 
-# What JSON Schema says of the values that a function returns.
-JSON_SCHEMAS: dict[Callable[..., Any], dict[str, Any]] = {}
+    json_schema: ClassVar[dict[str, Any]]
 
-
-def described(**schema: Any) -> Callable[[Value], Value]:
-    """Declare the JSON Schema of the values that a function returns; its docstring is a part."""
-
-    def declare(function: Value) -> Value:
-        assert function.__doc__
-        JSON_SCHEMAS[function] = {"description": function.__doc__.partition("\n")[0]} | schema
-        return function
-
-    return declare
+    def described(self) -> dict[str, Any]:
+        """Return the JSON Schema with the class docstring as the description."""
+        assert self.__doc__
+        return {"description": self.__doc__.partition("\n")[0]} | self.json_schema
 
 
-@described(type="string", pattern=f"^{SLUG.pattern}$", examples=["VOICE_MESSAGES"])
-def slug(value: Any) -> str:
+class Slug(DescribedField):
     """The name of a segment."""
-    if not isinstance(value, str) or not SLUG.fullmatch(value):
-        raise ValidationError(
-            "must be 1 to 64 of the characters A-Z, a-z, 0-9, _ and -, the first one a letter"
-        )
-    return value
+
+    json_schema: ClassVar = {
+        "type": "string",
+        "pattern": f"^{SLUG.pattern}$",
+        "examples": ["VOICE_MESSAGES"],
+    }
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if not isinstance(value, str) or not SLUG.fullmatch(value):
+            raise ValidationError(
+                "must be 1 to 64 of the characters A-Z, a-z, 0-9, _ and -, the first one a letter"
+            )
+        return value
 
 
-@described(
-    type="string",
-    maxLength=MAX_DESCRIPTION,
-    pattern=r"^[^\0]*$",
-    examples=["May send voice messages"],
-)
-def description(value: Any) -> str:
+class SlugList(fields.List[str]):
+    """Slugs in an answer: they come from the database, so they are dumped without another look."""
+
+    def __init__(self) -> None:
+        super().__init__(Slug(), required=True)
+
+    def _serialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        return value
+
+
+class Description(DescribedField):
     """What a segment is for, as any text that PostgreSQL can store."""
-    if not isinstance(value, str) or len(value) > MAX_DESCRIPTION:
-        raise ValidationError(f"must be a string of {MAX_DESCRIPTION} characters at most")
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValidationError("must not hold the character NUL or half a surrogate pair")
-    return value
+
+    json_schema: ClassVar = {
+        "type": "string",
+        "maxLength": MAX_DESCRIPTION,
+        "pattern": r"^[^\0]*$",
+        "examples": ["May send voice messages"],
+    }
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if not isinstance(value, str) or len(value) > MAX_DESCRIPTION:
+            raise ValidationError(f"must be a string of {MAX_DESCRIPTION} characters at most")
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValidationError("must not hold the character NUL or half a surrogate pair")
+        return value
 
 
-@described(type="integer", format="int64", minimum=1, maximum=MAX_USER_ID, examples=[1000])
-def user_id(value: Any) -> int:
-    """A user id in a body: a JSON integer from 1 to 2^63 - 1."""
-    if not _is_integer(value) or not 1 <= value <= MAX_USER_ID:
-        raise ValidationError(f"must be an integer from 1 to {MAX_USER_ID}")
-    return int(value)
+class UserId(DescribedField):
+    """A user id, from 1 to 2^63 - 1."""
+
+    json_schema: ClassVar = {
+        "type": "integer",
+        "format": "int64",
+        "minimum": 1,
+        "maximum": MAX_USER_ID,
+        "examples": [1000],
+    }
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        if not _is_integer(value) or not 1 <= value <= MAX_USER_ID:
+            raise ValidationError(f"must be an integer from 1 to {MAX_USER_ID}")
+        return int(value)
 
 
-@described(type="integer", format="int64", minimum=1, maximum=MAX_USER_ID, examples=[1000])
-def decimal_user_id(value: str) -> int:
-    """A user id in a path: decimal digits, no sign, no leading zeros."""
-    return user_id(decimal(value))
+class UserIdText(UserId):
+    """A user id in decimal digits, without sign and leading zeros."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        return super()._deserialize(decimal(value))
 
 
-def decimal(value: str) -> int | None:
-    """The number that decimal digits stand for, without sign and leading zeros; else None."""
-    return int(value) if _DECIMAL.fullmatch(value) else None
+class PageSize(DescribedField):
+    """The most rows that a page may hold: 1 to 1000."""
+
+    json_schema: ClassVar = {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_PAGE_SIZE,
+        "examples": [100],
+    }
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        number = decimal(value)
+        if number is None or number > MAX_PAGE_SIZE:
+            raise ValidationError(f"must be an integer from 1 to {MAX_PAGE_SIZE}")
+        return number
 
 
-@described(type="integer", minimum=1, maximum=MAX_PAGE, examples=[100])
-def page_size(value: str) -> int:
-    """The most that a page may hold: 1 to 1000."""
-    if not _DECIMAL.fullmatch(value) or int(value) > MAX_PAGE:
-        raise ValidationError(f"must be an integer from 1 to {MAX_PAGE}")
-    return int(value)
-
-
-# No multipleOf 0.01: validators that compute it in binary refuse 33.33.
-@described(type="number", minimum=0, maximum=100, examples=[10])
-def percent(value: Any) -> Decimal:
+class Percent(DescribedField):
     """A percentage of users: 0 to 100, with two decimals at most."""
-    if _is_integer(value) or isinstance(value, Decimal):
-        number = Decimal(value)
-        if 0 <= number <= 100 and number == round(number, 2):  # noqa: PLR2004 (of a hundred)
-            return round(number, 2)
-    raise ValidationError("must be a number from 0 to 100 with two decimals at most")
+
+    # No multipleOf 0.01: validators that compute it in binary refuse 33.33.
+    json_schema: ClassVar = {"type": "number", "minimum": 0, "maximum": 100, "examples": [10]}
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Decimal:
+        if _is_integer(value) or isinstance(value, Decimal):
+            number = Decimal(value)
+            if 0 <= number <= 100 and number == round(number, 2):  # noqa: PLR2004 (per cent)
+                return round(number, 2)
+        raise ValidationError("must be a number from 0 to 100 with two decimals at most")
+
+    def _serialize(self, value: Decimal | None, *_: Any, **__: Any) -> float | None:
+        return None if value is None else float(value)
 
 
-@described(type="string", format="date-time", examples=["2026-11-22T12:00:00.000000Z"])
-def timestamp(value: Any) -> datetime:
-    """A time with an offset (RFC 3339), cut off after the microseconds."""
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        try:
-            moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
-            if moment < LATEST:  # which stands for infinity
-                return moment
-        except (ValueError, OverflowError):
-            pass
-    raise ValidationError(
-        "must be a time with an offset, such as 2026-11-22T12:00:00Z or 2026-11-22T15:00:00+03:00"
-        " (in a URL, + is written %2B)"
-    )
+class Point(DescribedField):
+    """The user's place in the rollout, as a percentage; the user is in if it is below `percent`."""
+
+    json_schema: ClassVar = {"type": "number", "examples": [2.143114]}
+
+    def _serialize(self, value: int | None, *_: Any, **__: Any) -> float | None:
+        # Cut off after six decimals, not rounded: it stays below every percentage that admits it.
+        return None if value is None else (value * 10**8 >> 32) / 10**6
 
 
-@described(type="integer", minimum=1, maximum=MAX_TTL, examples=[172800])
-def ttl(value: Any) -> timedelta:
+class Timestamp(DescribedField):
+    """A time with an offset (RFC 3339); digits after the microseconds are cut off."""
+
+    json_schema: ClassVar = {
+        "type": "string",
+        "format": "date-time",
+        "examples": ["2026-11-22T12:00:00.000000Z"],
+    }
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+        if isinstance(value, str) and _RFC3339.fullmatch(value):
+            try:
+                moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
+                if moment < LATEST:  # the driver's value for infinity
+                    return moment
+            except (ValueError, OverflowError):
+                pass
+        raise ValidationError(
+            "must be a time with an offset, such as 2026-11-22T12:00:00Z or"
+            " 2026-11-22T15:00:00+03:00 (in a URL, + is written %2B)"
+        )
+
+    def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
+        return None if value is None else rfc3339(value)
+
+
+class FormattedTimestamp(Timestamp):
+    """A time with an offset (RFC 3339)."""
+
+    def _serialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        return value  # formatted by the statement, which COPY runs too
+
+
+class TTL(DescribedField):
     """A time to live: 1 second to ten years of 365 days, in whole seconds."""
-    if not _is_integer(value) or not 1 <= value <= MAX_TTL:
-        raise ValidationError(f"must be an integer, in seconds, from 1 to {MAX_TTL}")
-    return timedelta(seconds=value)
+
+    json_schema: ClassVar = {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_TTL,
+        "examples": [172800],
+    }
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> timedelta:
+        if not _is_integer(value) or not 1 <= value <= MAX_TTL:
+            raise ValidationError(f"must be an integer, in seconds, from 1 to {MAX_TTL}")
+        return timedelta(seconds=value)
+
+
+class TTLText(TTL):
+    """A time to live in decimal digits, in seconds."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> timedelta:
+        return super()._deserialize(decimal(value))
+
+
+def decimal(value: Any) -> int | None:
+    """Return the number that decimal digits stand for; None for a sign, leading zeros, no text."""
+    return int(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else None
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return `moment` in UTC, with microseconds and a `Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _is_integer(value: Any) -> bool:

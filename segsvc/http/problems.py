@@ -1,23 +1,23 @@
-"""Problem details: every error that the service answers (RFC 9457), one class each."""
+"""Problem documents (RFC 9457): one class for each error that the service answers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from segsvc.http.fields import MAX_USER_ID
+from segsvc.db.values import MAX_USER_ID
 
 Errors = Sequence[Mapping[str, str]]
 
 
 class Problem(Exception):  # noqa: N818 (the RFC's word)
-    """An error with an answer of its own.
+    """An error that is answered as a problem document.
 
     Attributes:
         status: the HTTP status code.
-        slug: the stable end of `type`, which programs compare.
-        title: what kind of problem this is, the same every time.
+        slug: the stable end of `type`; programs compare it.
+        title: the kind of problem, always the same for a class.
         detail: what was wrong this time, and what to do.
-        errors: the places at fault, each `{pointer, detail}`.
-        headers: what the answer's header carries besides.
+        errors: the places at fault, as `{pointer, detail}`.
+        headers: additional response headers.
     """
 
     status: ClassVar[int]
@@ -50,13 +50,13 @@ class NotJson(Problem):
 
 
 class BrokenBody(Problem):
-    """The body ends before its end, or is not in its Content-Encoding."""
+    """The body is cut short, or is not in its Content-Encoding."""
 
     status, slug, title = 400, "broken-body", "The body does not arrive whole"
 
 
 class KeyRequired(Problem):
-    """The request bears no key that is known."""
+    """The request has no valid key."""
 
     status, slug, title = 401, "key-required", "This needs a key"
 
@@ -65,7 +65,7 @@ class KeyRequired(Problem):
 
 
 class EditorRequired(Problem):
-    """The key is one for reading users."""
+    """The key has the role reader, the route needs an editor."""
 
     status, slug, title = 403, "editor-required", "This needs the key of an editor"
 
@@ -86,7 +86,7 @@ class NotFound(Problem):
 
 
 class SegmentNotFound(Problem):
-    """The slug in the path names no live segment."""
+    """No live segment has the slug in the path."""
 
     status, slug, title = 404, "segment-not-found", "There is no such live segment"
 
@@ -101,7 +101,7 @@ class MethodNotAllowed(Problem):
 
 
 class TooSlow(Problem):
-    """The client stalls in the middle of its body."""
+    """The client stalls inside its body."""
 
     status, slug, title = 408, "too-slow", "The body takes too long to arrive"
 
@@ -125,7 +125,7 @@ class UnsupportedMediaType(Problem):
 
 
 class InvalidRequest(Problem):
-    """The request is well-formed, and wrong."""
+    """The request is well-formed but wrong."""
 
     status, slug, title = 422, "invalid-request", "The request is well-formed but wrong"
 
@@ -134,7 +134,7 @@ class InvalidRequest(Problem):
 
 
 class InvalidLines(Problem):
-    """A file holds lines that are no user ids. The pointers are those of RFC 7111."""
+    """Some lines of a file are not user ids; the pointers are fragments of RFC 7111."""
 
     status, slug, title = 422, "invalid-lines", "Some lines of the file are no user ids"
 
@@ -174,7 +174,7 @@ class InternalError(Problem):
 
 
 class Busy(Problem):
-    """All that the service has for such requests is in use."""
+    """The limit of such requests is reached."""
 
     status, slug, title = 503, "busy", "The service is busy with other such requests"
 
@@ -189,7 +189,7 @@ class WrongSchema(Problem):
 
 
 class DatabaseUnavailable(Problem):
-    """The database is away, or too slow to answer."""
+    """The database does not answer, or not in time."""
 
     status, slug, title = 503, "database-unavailable", "The database is not available"
 

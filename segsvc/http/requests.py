@@ -1,34 +1,36 @@
-"""What a client sent: the body, the query and the path, read and validated."""
+"""Reading requests: JSON body, query and path, validated by schemas and fields."""
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from operator import itemgetter
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from aiohttp import web
 from marshmallow import Schema, ValidationError
 
-from segsvc.http import body_stream as bodies
+from segsvc.db.values import SLUG
+from segsvc.http import body_stream
 from segsvc.http.app_keys import LIMITS
-from segsvc.http.fields import SLUG
+from segsvc.http.fields import UserIdText
 from segsvc.http.problems import InvalidRequest, NotJson, SegmentNotFound, UnsupportedMediaType
 
 Path = tuple[str | int, ...]
-Value = TypeVar("Value")
 
 # A misspelt parameter is refused, as a misspelt field is: `?att=` must not read the present.
 NO_PARAMETERS = Schema()
 
+_USER_ID = UserIdText()
+
 
 async def read_body(request: web.Request, schema: Schema) -> Any:
-    """Return the JSON body of `request`, loaded by `schema`; no query may stand beside it.
+    """Return the JSON body of `request`, loaded by `schema`. Query parameters are refused.
 
     Raises:
-        InvalidRequest: it is not what `schema` describes, or holds too long a list; and whatever
-            `read_json` raises.
+        InvalidRequest: `schema` refuses the body, or a list in it is too long.
+        Problem: what `read_json` raises.
     """
     read_query(request, NO_PARAMETERS)
     data = await read_json(request)
@@ -44,19 +46,19 @@ async def read_json(request: web.Request) -> Any:
     """Return the JSON body of `request`.
 
     Stricter than `json.loads`, as RFC 8259 allows and RFC 7493 (I-JSON) asks: UTF-8 only, no
-    NaN or Infinity, no key twice in an object. Fractions arrive as Decimal, exactly as sent.
+    NaN or Infinity, no key twice in an object. Fractions are read as Decimal, exactly as sent.
 
     Raises:
         UnsupportedMediaType: the body is not declared as JSON in UTF-8, plain or gzip.
-        BrokenBody: the body does not arrive whole.
-        TooLarge: it has more bytes than allowed.
-        TooSlow: it stalls on its way.
+        BrokenBody: the body is cut short, or is not in its Content-Encoding.
+        TooLarge: the body is over the limit.
+        TooSlow: the body stalls.
         NotJson: the body is not JSON.
     """
     charset = (request.charset or "utf-8").lower()
     if request.content_type != "application/json" or charset not in {"utf-8", "utf8"}:
         raise UnsupportedMediaType("send JSON with the header Content-Type: application/json")
-    body = await bodies.read(request)
+    body = await body_stream.read(request)
     try:
         return json.loads(
             body.decode(), parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object
@@ -83,23 +85,24 @@ def read_query(request: web.Request, schema: Schema) -> Any:
     return loaded
 
 
-def read_path(request: web.Request, name: str, value: Callable[[str], Value]) -> Value:
-    """Return the variable part `name` of the path of `request`, as `value` reads it.
+def read_user_id(request: web.Request) -> int:
+    """Return the user id in the path of `request`.
 
     Raises:
-        InvalidRequest: it is wrong.
+        InvalidRequest: it is not a user id.
     """
     try:
-        return value(request.match_info[name])
+        user_id: int = _USER_ID.deserialize(request.match_info["user_id"])
     except ValidationError as error:
-        raise InvalidRequest(_errors({name: error.messages})) from None
+        raise InvalidRequest(_errors({"user_id": error.messages})) from None
+    return user_id
 
 
 def read_slug(request: web.Request) -> str:
     """Return the slug in the path of `request`.
 
     Raises:
-        SegmentNotFound: it is none, so no live segment can have it.
+        SegmentNotFound: it is not a slug, so no live segment has it.
     """
     slug = request.match_info["slug"]
     if not SLUG.fullmatch(slug):
@@ -108,7 +111,7 @@ def read_slug(request: web.Request) -> str:
 
 
 def failures(messages: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
-    """Flatten marshmallow's nested error messages into pairs of a path and one message, sorted."""
+    """Flatten marshmallow's nested error messages into pairs of a path and a message, sorted."""
     if isinstance(messages, dict):
         for key, inner in sorted(messages.items(), key=itemgetter(0)):
             yield from failures(inner, path if key == "_schema" else (*path, key))
@@ -146,6 +149,6 @@ def _refuse(constant: str) -> NoReturn:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
+        ((repeated, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key {repeated!r} stands twice in one object")
     return result

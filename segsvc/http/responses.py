@@ -1,25 +1,20 @@
-"""What the service answers: JSON, with times as RFC 3339 has them."""
+"""JSON responses, and the headers that every response has."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
+from marshmallow import Schema
 
-# What every answer says: no guessing at its type, and nothing of what it was made with.
-EVERY_ANSWER = {"X-Content-Type-Options": "nosniff", "Server": "segsvc"}
+# No guessing of content types, and no version of the server software.
+COMMON_HEADERS = {"X-Content-Type-Options": "nosniff", "Server": "segsvc"}
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
-def rfc3339(moment: datetime) -> str:
-    """Return `moment` in UTC, with microseconds and a `Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 def json_response(
-    data: Any, *, status: int = 200, headers: dict[str, str] | None = None
+    schema: Schema, value: Any, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
-    """Return `data` as an answer in JSON, a line of its own."""
-    body = _ENCODER.encode(data).encode() + b"\n"
+    """Return `value`, dumped by `schema`, as JSON on one line."""
+    body = _ENCODER.encode(schema.dump(value)).encode() + b"\n"
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")

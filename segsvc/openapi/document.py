@@ -1,9 +1,9 @@
-"""The description in OpenAPI 3.1, made of the routes and what is declared at their handlers."""
+"""The OpenAPI 3.1 document, generated from the declarations of the routes."""
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
@@ -14,24 +14,18 @@ from apispec import APISpec
 from marshmallow import Schema
 
 from segsvc import __version__
-from segsvc.api.reports.schemas import month
-from segsvc.auth import store
-from segsvc.http import fields as values
+from segsvc.auth.roles import Role
 from segsvc.http import problems
-from segsvc.http.middlewares import OPEN, READING
-from segsvc.http.routes import OPERATIONS, Operation, Text
+from segsvc.http.routes import Route, Routes, Text
 from segsvc.openapi.examples import EXAMPLES
-from segsvc.openapi.plugin import Problem, Schemas
-
-# The parts of paths, by their names in the routes.
-PARTS = {"slug": values.slug, "user_id": values.decimal_user_id, "period": month}
+from segsvc.openapi.plugin import ProblemSchema, SchemaPlugin
 
 ABOUT = """Tells a product which segments a user is in.
 
 Times are RFC 3339 in UTC, lists of slugs are sorted bytewise. Repeating a request changes nothing.
-Every answer bears an `X-Request-ID`: the one that was sent, or one of its own."""
+Every response has an `X-Request-ID`: that of the request, or a new one."""
 
-KEY = "A key of the role that the operation names: a reader's reads users, an editor's does all."
+KEY = "An API key with the role that the operation names: a reader reads users, an editor does all."
 
 _OF_A_BODY = (
     problems.BrokenBody,
@@ -39,116 +33,105 @@ _OF_A_BODY = (
     problems.TooLarge,
     problems.UnsupportedMediaType,
 )
-_OF_A_CALL = (problems.InvalidRequest, problems.InternalError, problems.DatabaseUnavailable)
-
-_DOCSTRING = re.compile(r"`(?P<call>[A-Z]+ [^`]+)`: (?P<text>.+)", re.DOTALL)
+_OF_A_QUERY = (problems.InvalidRequest, problems.InternalError, problems.DatabaseUnavailable)
 
 
-class Description:
-    """The description of an application, made when it is first asked for."""
+class Document:
+    """The document of the resources `groups`, generated at the first use."""
 
-    def __init__(self, app: web.Application) -> None:
-        self._app = app
+    def __init__(self, groups: Iterable[Routes]) -> None:
+        self._groups = tuple(groups)
 
     @cached_property
     def body(self) -> bytes:
         """The document as JSON."""
-        return json.dumps(self.document, ensure_ascii=False).encode()
+        return json.dumps(self.content, ensure_ascii=False).encode()
 
     @cached_property
     def etag(self) -> str:
-        """What changes with the document."""
+        """A hash of the document."""
         return hashlib.sha256(self.body).hexdigest()[:16]
 
     @cached_property
-    def document(self) -> dict[str, Any]:
-        """The document."""
+    def content(self) -> dict[str, Any]:
+        """The document as an object."""
+        resources = {group.name: group.description for group in self._groups}
         spec = APISpec(
-            "segsvc", __version__, "3.1.0", plugins=[Schemas()], info={"description": ABOUT}
+            "segsvc",
+            __version__,
+            "3.1.0",
+            plugins=[SchemaPlugin()],
+            info={"description": ABOUT},
+            tags=[{"name": name, "description": f"{text}."} for name, text in resources.items()],
         )
         scheme = {"type": "http", "scheme": "bearer", "description": KEY}
         spec.components.security_scheme("key", scheme)
-        spec.components.schema("Problem", schema=Problem)
-        for route in self._app.router.routes():
-            if route.method != "HEAD" and route.resource:
-                path = route.resource.canonical
-                described = _operation(route.handler, path, self._role(route.handler))
-                spec.path(path, operations={route.method.lower(): described})
-        document: dict[str, Any] = spec.to_dict()
-        _add_examples(document)
-        return document
-
-    def _role(self, handler: Callable[..., Any]) -> str | None:
-        """Return whose key a handler asks for, None if it asks for none."""
-        if handler in self._app[OPEN]:
-            return None
-        return store.READER if handler in self._app[READING] else store.EDITOR
+        spec.components.schema("Problem", schema=ProblemSchema)
+        for group in self._groups:
+            for route in group:
+                described = _operation(route, group.name)
+                spec.path(route.path, operations={route.method.lower(): described})
+        content: dict[str, Any] = spec.to_dict()
+        _add_examples(content)
+        return content
 
 
-def said(handler: Callable[..., Any]) -> tuple[str, str]:
-    """Return the call and the words on it that the docstring of a handler has."""
-    found = _DOCSTRING.fullmatch(" ".join((handler.__doc__ or "").split()))
-    assert found, f"{handler.__name__} does not say what it answers"
-    return found["call"], found["text"]
-
-
-def _operation(handler: Callable[..., Any], path: str, role: str | None) -> dict[str, Any]:
-    declared = OPERATIONS[handler]
-    _, text = said(handler)
+def _operation(route: Route, tag: str) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": handler.__name__,
-        "summary": text[0].upper() + text[1:].rstrip("."),
-        "tags": [handler.__module__.split(".")[1]],
-        "parameters": list(_parameters(path, declared)),
-        "responses": _responses(declared, role),
-        # A service that has no keys yet is open to those on its own machine.
-        "security": [{"key": [role]}, {}] if role else [],
+        "operationId": route.name,
+        "summary": route.summary,
+        "tags": [tag],
+        "parameters": list(_parameters(route)),
+        "responses": _responses(route),
+        # A service that has no keys yet is open on its own machine.
+        "security": [{"key": [route.role]}, {}] if route.role else [],
     }
-    if declared.body:
-        example = {} if isinstance(declared.body, Text) else {"example": declared.example}
-        content = dict([_content(declared.body)])
+    if route.body:
+        example = {} if isinstance(route.body, Text) else {"example": route.example}
+        content = dict([_content(route.body)])
         for media in content.values():
             media.update(example)
         described["requestBody"] = {"required": True, "content": content}
     return described
 
 
-def _parameters(path: str, declared: Operation) -> Iterator[dict[str, Any]]:
-    for name in re.findall(r"{(\w+)}", path):
-        schema = values.JSON_SCHEMAS[PARTS[name]] if name in PARTS else {"type": "string"}
+def _parameters(route: Route) -> Iterator[dict[str, Any]]:
+    for name in re.findall(r"{(\w+)}", route.path):
+        field = route.parameters.get(name)
+        schema = field.described() if field else {"type": "string"}
         yield {"in": "path", "name": name, "required": True, "schema": schema}
-    if declared.query:
-        yield {"in": "query", "schema": declared.query}
+    if route.query:
+        yield {"in": "query", "schema": route.query}
 
 
-def _responses(declared: Operation, role: str | None) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": "Done"}
-    if declared.answers:
-        answer["content"] = dict(map(_content, declared.answers))
-    if declared.status == web.HTTPCreated.status_code:
-        answer["headers"] = {"Location": {"schema": {"type": "string", "format": "uri-reference"}}}
-    responses = {str(declared.status): answer}
+def _responses(route: Route) -> dict[str, Any]:
+    success: dict[str, Any] = {"description": "Done"}
+    if route.answers:
+        success["content"] = dict(map(_content, route.answers))
+    if route.status == web.HTTPCreated.status_code:
+        success["headers"] = {"Location": {"schema": {"type": "string", "format": "uri-reference"}}}
+    responses = {str(route.status): success}
     by_status = attrgetter("status")
-    for status, kinds in groupby(sorted(_problems(declared, role), key=by_status), by_status):
+    for status, kinds in groupby(sorted(_problems(route), key=by_status), by_status):
         responses[str(status)] = _problem_response([EXAMPLES[kind] for kind in kinds])
-    for code, failure in declared.failures.items():
+    for code, failure in route.failures.items():
         response = responses.setdefault(str(code), {"description": "Refused", "content": {}})
         response["content"] |= dict([_content(failure)])
     return responses
 
 
-def _problems(declared: Operation, role: str | None) -> set[type[problems.Problem]]:
-    found = set(declared.problems)
-    if role:
+def _problems(route: Route) -> set[type[problems.Problem]]:
+    found = set(route.problems)
+    if route.role:
         found.add(problems.KeyRequired)
-    if role == store.EDITOR:
+    if route.role is Role.EDITOR:
         found.add(problems.EditorRequired)
-    if declared.body:
+    if route.body:
         found.update(_OF_A_BODY)
-    if isinstance(declared.body, Schema) and not declared.failures:
+    if isinstance(route.body, Schema) and not route.failures:
         found.add(problems.NotJson)
-    if declared.query:
-        found.update(_OF_A_CALL)
+    if route.query:
+        found.update(_OF_A_QUERY)
     return found
 
 
@@ -178,7 +161,7 @@ def _content(body: Schema | Text) -> tuple[str, dict[str, Any]]:
 
 
 def _add_examples(document: dict[str, Any]) -> None:
-    """Give each answer in JSON an example, put together from those of its values."""
+    """Give each JSON answer an example, composed of the examples of its fields."""
     schemas = document["components"]["schemas"]
     for path in document["paths"].values():
         for described in path.values():
@@ -201,4 +184,4 @@ def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     return {name: _example(part, schemas) for name, part in schema["properties"].items()}
 
 
-DESCRIPTION = web.AppKey("description", Description)
+DOCUMENT = web.AppKey("document", Document)

@@ -1,4 +1,4 @@
-"""`/openapi.json`, and `/docs`, which shows it in Swagger UI. Nothing comes from elsewhere."""
+"""The OpenAPI document, and a page that shows it in Swagger UI, with no file from another host."""
 
 from pathlib import Path
 
@@ -7,8 +7,11 @@ from marshmallow import INCLUDE, Schema, fields
 from openapi_ui_bundles import swagger_ui
 
 from segsvc.http.problems import NotFound
-from segsvc.http.routes import Operation, Text, operation
-from segsvc.openapi.document import DESCRIPTION
+from segsvc.http.routes import Routes, Text
+from segsvc.observability import health
+from segsvc.openapi.document import DOCUMENT
+
+ROUTES = Routes(health.ROUTES.name, health.ROUTES.description, base="")
 
 HERE = Path(__file__).parent
 PAGE = HERE / "docs.html"
@@ -20,18 +23,18 @@ FILES = {
     },
 }
 
-# Said here, for what a machine makes of a suffix depends on the machine.
+# Fixed here: what a machine knows of suffixes depends on its configuration.
 TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".png": "image/png",
 }
 
-# Seconds; a file that changes with a version is looked for again after an hour.
+# Seconds: after an hour a browser asks again, and so gets the files of a new version.
 FILE_AGE = 3600
 
-# Only what is served here may run, be shown or be asked, and no other page may frame this one.
-# Swagger UI sets its styles from its scripts, which needs no leave; its pictures are in its sheet.
+# Scripts, styles and requests of this origin only, and no framing by other pages. The images are in
+# the style sheet of Swagger UI.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -39,39 +42,39 @@ POLICY = (
 SAFE = {"Referrer-Policy": "no-referrer"}
 
 
-class OpenApi(Schema):
-    """A description in OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.1)."""
+class OpenApiSchema(Schema):
+    """A document of OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.1)."""
 
     class Meta:
-        """It has more members, which are for others to say."""
+        """Other OpenAPI fields are allowed."""
 
         unknown = INCLUDE
 
     openapi = fields.String(required=True, metadata={"examples": ["3.1.0"]})
 
 
-OPENAPI = OpenApi()
+OPENAPI = OpenApiSchema()
 
 
-@operation(Operation(query=None, answers=(OPENAPI,)))
+@ROUTES.get("/openapi.json", role=None, query=None, answers=(OPENAPI,))
 async def show_openapi(request: web.Request) -> web.Response:
-    """`GET /openapi.json`: this description."""
-    description = request.app[DESCRIPTION]
+    """Show this document."""
+    document = request.app[DOCUMENT]
     answer = web.Response(
-        body=description.body,
+        body=document.body,
         content_type="application/json",
         headers={"Cache-Control": "no-cache"},
     )
-    answer.etag = description.etag
-    if ETag(description.etag) in (request.if_none_match or ()):
+    answer.etag = document.etag
+    if ETag(document.etag) in (request.if_none_match or ()):
         answer.set_status(304)
         answer.body = None
     return answer
 
 
-@operation(Operation(query=None, answers=(Text("text/html", "<!doctype html>..."),)))
+@ROUTES.get("/docs", role=None, query=None, answers=(Text("text/html", "<!doctype html>..."),))
 async def show_docs(request: web.Request) -> web.Response:
-    """`GET /docs`: a page that shows this description, to read and to try."""
+    """Show a page on which this document can be read and tried."""
     del request
     return web.Response(
         body=PAGE.read_bytes(),
@@ -81,15 +84,15 @@ async def show_docs(request: web.Request) -> web.Response:
     )
 
 
-@operation(
-    Operation(
-        query=None,
-        answers=(Text("text/javascript", "..."), Text("text/css", "..."), Text("image/png", "...")),
-        problems=(NotFound,),
-    )
+@ROUTES.get(
+    "/docs/{file}",
+    role=None,
+    query=None,
+    answers=(Text("text/javascript", "..."), Text("text/css", "..."), Text("image/png", "...")),
+    problems=(NotFound,),
 )
 async def show_docs_file(request: web.Request) -> web.FileResponse:
-    """`GET /docs/{file}`: what the page is made of."""
+    """Serve a file of that page."""
     path = FILES.get(request.match_info["file"])
     if not path:
         raise NotFound(f"no route has the path {request.path}")

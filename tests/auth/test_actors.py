@@ -8,6 +8,7 @@ from aiohttp.pytest_plugin import AiohttpClient
 
 from segsvc.app import create_app
 from segsvc.auth import store
+from segsvc.auth.roles import Role
 from segsvc.db.pool import Connection
 from tests.clock import pass_time
 from tests.conftest import SECRET, Client
@@ -47,7 +48,7 @@ class Desk:
 async def desk(aiohttp_client: AiohttpClient, dsn: str, conn: Connection) -> Desk:
     keys = {}
     for name in ("ann", "bob"):
-        key = await store.create(conn, name, "editor")
+        key = await store.create(conn, name, Role.EDITOR)
         assert key
         keys[name] = key
     desk = Desk(await aiohttp_client(create_app(dsn, secret=SECRET)), keys)

@@ -7,10 +7,10 @@ import pytest
 from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.web import AppRunner
 
-from segsvc.app import EDITING_ROUTES, OPEN_ROUTES, READING_ROUTES, create_app
-from segsvc.auth import keys as ring
+from segsvc.app import RESOURCES, create_app
 from segsvc.auth import store
-from segsvc.auth.keys import AnonymousRefused
+from segsvc.auth.keys import LOOKUP_INTERVAL, REFRESH_INTERVAL, AnonymousRefused
+from segsvc.auth.roles import Role
 from segsvc.db.pool import Connection
 from tests.conftest import SECRET, Client
 from tests.processes import run, serving
@@ -24,7 +24,7 @@ def bearing(key: str) -> dict[str, str]:
 
 
 async def new_key(conn: Connection, name: str, role: str) -> str:
-    key = await store.create(conn, name, role)
+    key = await store.create(conn, name, Role(role))
     assert key
     return key
 
@@ -42,12 +42,9 @@ async def guarded(aiohttp_client: AiohttpClient, dsn: str, keys: dict[str, str])
 
 async def test_each_route_wants_its_role(guarded: Client, keys: dict[str, str]) -> None:
     """Without a key nothing but what is open is done; a reader reads users; an editor does all."""
-    for routes, without, reader in (
-        (OPEN_ROUTES, True, True),
-        (READING_ROUTES, False, True),
-        (EDITING_ROUTES, False, False),
-    ):
-        for route in routes:
+    for resource in RESOURCES:
+        for route in resource:
+            without, reader = route.role is None, route.role is not Role.EDITOR
             parts = {"slug": "A", "key": "A", "user_id": 1, "period": "2024-02", "file": "start.js"}
             path = route.path.format(**parts)
             for headers, allowed, refusal in (
@@ -98,7 +95,7 @@ async def test_new_key_works_at_once(guarded: Client, conn: Connection) -> None:
     """A key that was created a moment ago is good."""
     for n in range(3):
         key = await new_key(conn, f"new-{n}", "reader")
-        await asyncio.sleep(ring.PATIENCE)  # the most that strangers are made to wait for
+        await asyncio.sleep(LOOKUP_INTERVAL)  # the most that strangers are made to wait for
         assert (await guarded.get(USER, headers=bearing(key))).status == 200
 
 
@@ -107,7 +104,7 @@ async def test_revoked_key_is_dead_within_seconds(
 ) -> None:
     """After a revocation the key is refused, and no other."""
     assert await store.revoke(conn, "a-editor")
-    async with asyncio.timeout(ring.REFRESH_INTERVAL + 2):
+    async with asyncio.timeout(REFRESH_INTERVAL + 2):
         while (await guarded.get(USER, headers=bearing(keys["editor"]))).status != 401:
             pass
     assert (await guarded.get(USER, headers=bearing(keys["reader"]))).status == 200
@@ -123,7 +120,7 @@ async def test_keys_cost_no_query(guarded: Client, conn: Connection, keys: dict[
         for _ in range(50):
             await guarded.get(SEGMENTS, headers=bearing(key))
         took = asyncio.get_running_loop().time() - began
-        assert await conn.fetchval(SCANS) - before <= 2 + took / ring.PATIENCE
+        assert await conn.fetchval(SCANS) - before <= 2 + took / LOOKUP_INTERVAL
 
 
 # Scans of the table, which PostgreSQL tells with a delay of a second at most.
@@ -136,11 +133,11 @@ async def test_open_until_the_first_key(client: Client, conn: Connection) -> Non
     """Without any key everything is open; from the first one on nothing is, even if it goes."""
     assert (await client.get(SEGMENTS)).status == 200
     await new_key(conn, "first", "editor")
-    async with asyncio.timeout(ring.REFRESH_INTERVAL + 2):
+    async with asyncio.timeout(REFRESH_INTERVAL + 2):
         while (await client.get(SEGMENTS)).status != 401:
             pass
     await store.revoke(conn, "first")
-    await asyncio.sleep(ring.REFRESH_INTERVAL + 0.5)
+    await asyncio.sleep(REFRESH_INTERVAL + 0.5)
     assert (await client.get(SEGMENTS)).status == 401
 
 

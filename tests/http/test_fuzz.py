@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from segsvc.app import EDITING_ROUTES, OPEN_ROUTES, READING_ROUTES, create_app
+from segsvc.app import RESOURCES, create_app
 from segsvc.http import problems
 from tests.conftest import SECRET, Client
 
 CASES = 2500
 JSON = {"Content-Type": "application/json"}
 
-ROUTES = [*OPEN_ROUTES, *READING_ROUTES, *EDITING_ROUTES]
+ROUTES = [route for resource in RESOURCES for route in resource]
 ANSWERS = {(problem.status, problem.slug) for problem in problems.Problem.__subclasses__()} - {
     (500, "internal-error"),
     (503, "database-unavailable"),

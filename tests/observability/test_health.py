@@ -19,7 +19,7 @@ from prometheus_client.samples import Sample
 
 from segsvc.db.pool import Connection
 from segsvc.observability import metrics
-from segsvc.observability.readiness import FRESH, READINESS, TIMEOUT
+from segsvc.observability.health import CHECK_INTERVAL, CHECK_TIMEOUT, READINESS
 from tests.conftest import Client, database_name
 from tests.processes import PATIENCE, answers, serving
 
@@ -196,7 +196,7 @@ async def test_not_ready_with_another_schema(client: Client, conn: Connection) -
     """With the schema of a later version the service is not ready, and says which way to go."""
     assert await problem(client) == (200, "")
     await conn.execute("UPDATE _yoyo_migration SET migration_id = '9999.later'")
-    await asyncio.sleep(FRESH)
+    await asyncio.sleep(CHECK_INTERVAL)
     assert await problem(client) == (503, "urn:segsvc:problem:wrong-schema")
     assert "9999.later" in (await (await client.get("/readyz")).json())["detail"]
     assert value(await scrape(client), "segsvc_database_up") == 1
@@ -213,10 +213,10 @@ async def test_readiness_is_asked_once_a_second(client: Client, conn: Connection
         app: Application = client.app
         began = time.monotonic()
         waiting = asyncio.gather(*(app[READINESS].problem() for _ in range(100)))
-        await asyncio.sleep(TIMEOUT / 2)
+        await asyncio.sleep(CHECK_TIMEOUT / 2)
         assert await conn.fetchval(asked) == 1
         assert {p and p.slug for p in await waiting} == {"database-unavailable"}
-        assert time.monotonic() - began < TIMEOUT + 1
+        assert time.monotonic() - began < CHECK_TIMEOUT + 1
         again = time.monotonic()
         assert await app[READINESS].problem()
         assert time.monotonic() - again < 0.5  # known for a second, and not asked

@@ -1,4 +1,4 @@
-"""The description in OpenAPI against the service that it describes, and the page that shows it."""
+"""The OpenAPI document against the service, and the page that shows the document."""
 
 import re
 from collections.abc import Iterator
@@ -6,19 +6,21 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from marshmallow import Schema
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from segsvc.api.reports.months import MONTH
-from segsvc.app import BASE, create_app
-from segsvc.http import fields as values
-from segsvc.http import problems
-from segsvc.http.routes import OPERATIONS
-from segsvc.openapi.document import Description, said
+from segsvc.app import RESOURCES, create_app
+from segsvc.db.values import MAX_USER_ID, SLUG
+from segsvc.http import fields, problems
+from segsvc.http.routes import BASE
+from segsvc.openapi.document import DOCUMENT as DOCUMENT_KEY
 from segsvc.openapi.examples import EXAMPLES
 from tests.conftest import SECRET, Client
 
 APP = create_app("postgresql://nowhere/none", secret=SECRET)
-DOCUMENT = Description(APP).document
+DOCUMENT = APP[DOCUMENT_KEY].content
+ROUTES = {(route.method.lower(), route.path): route for routes in RESOURCES for route in routes}
 PROBLEM = "application/problem+json"
 
 
@@ -58,49 +60,55 @@ def test_every_route_and_no_other() -> None:
     assert {(method, path) for method, path, _ in operations()} == routes
 
 
-def test_docstrings_name_their_routes() -> None:
-    """What a handler says that it answers is where it stands."""
-    for route in APP.router.routes():
-        if route.method != "HEAD" and route.resource:
-            path = route.resource.canonical.removeprefix(BASE)
-            assert said(route.handler)[0] == f"{route.method} {path}"
+def test_resources_in_the_order_of_use() -> None:
+    """The resources come in the order in which a reader needs them, with a sentence on each."""
+    names = [tag["name"] for tag in DOCUMENT["tags"]]
+    assert names == ["segments", "users", "members", "reports", "OpenFeature", "operation"]
+    assert all(re.fullmatch(r"[A-Z].*\.", tag["description"]) for tag in DOCUMENT["tags"])
+    used = [described["tags"] for _, _, described in operations()]
+    assert used == sorted(used, key=lambda tags: names.index(tags[0]))
+
+
+def test_summaries() -> None:
+    """Each operation has a summary of one sentence, and no two have the same."""
+    summaries = [described["summary"] for _, _, described in operations()]
+    assert all(re.fullmatch(r"[A-Z].+[^.]", summary) for summary in summaries)
+    assert len(set(summaries)) == len(summaries)
 
 
 def test_limits_are_those_of_the_code() -> None:
-    """Patterns and limits in the document are the very ones by which requests are refused."""
+    """Patterns and limits in the document are those that refuse requests."""
     schemas = DOCUMENT["components"]["schemas"]
-    assert schemas["NewSegment"]["properties"]["slug"]["pattern"] == f"^{values.SLUG.pattern}$"
-    assert schemas["NewSegment"]["properties"]["description"]["maxLength"] == values.MAX_DESCRIPTION
+    assert schemas["NewSegment"]["properties"]["slug"]["pattern"] == f"^{SLUG.pattern}$"
+    assert schemas["NewSegment"]["properties"]["description"]["maxLength"] == fields.MAX_DESCRIPTION
     assert schemas["NewSegment"]["required"] == ["slug"]
-    assert schemas["SegmentToAdd"]["properties"]["ttl"]["maximum"] == values.MAX_TTL
+    assert schemas["SegmentToAdd"]["properties"]["ttl"]["maximum"] == fields.MAX_TTL
     assert schemas["NewReport"]["properties"]["period"]["pattern"] == f"^{MONTH.pattern}$"
     ids = schemas["UserList"]["properties"]["user_ids"]
     assert (ids["minItems"], ids["maxItems"]) == (1, 1000)
-    assert ids["items"]["maximum"] == values.MAX_USER_ID
+    assert ids["items"]["maximum"] == MAX_USER_ID
     limits = [
         place["schema"] for place in places(DOCUMENT["paths"]) if place.get("name") == "limit"
     ]
     assert len(limits) == 3
-    assert {(schema["maximum"], schema["default"]) for schema in limits} == {(values.MAX_PAGE, 100)}
+    assert {(schema["maximum"], schema["default"]) for schema in limits} == {
+        (fields.MAX_PAGE_SIZE, 100)
+    }
 
 
-def test_requests_bear_examples() -> None:
-    """The example of each body is one that the service takes, and the document too."""
+def test_requests_have_examples() -> None:
+    """The example of each body is valid for the service and for the document."""
     for method, path, described in operations():
         for name, media in described.get("requestBody", {}).get("content", {}).items():
             check(media["schema"], media["example"])
             if name == "application/json":
-                (declared,) = [
-                    OPERATIONS[route.handler]
-                    for route in APP.router.routes()
-                    if route.resource
-                    and (route.method.lower(), route.resource.canonical) == (method, path)
-                ]
-                assert declared.body.load(media["example"])  # type: ignore[union-attr]
+                body = ROUTES[method, path].body
+                assert isinstance(body, Schema)
+                assert body.load(media["example"])
 
 
-def test_answers_bear_examples() -> None:
-    """Each answer has an example, which is as the answer is said to be."""
+def test_answers_have_examples() -> None:
+    """Each answer has an example that its schema accepts."""
     for method, path, described in operations():
         for response in described["responses"].values():
             for name, media in response.get("content", {}).items():
@@ -111,7 +119,7 @@ def test_answers_bear_examples() -> None:
 
 
 def test_every_problem_has_an_example() -> None:
-    """Each kind of problem has its example; those of no route in particular are the only unused."""
+    """Each problem has an example, and all but one are used by a route."""
     kinds = set(problems.Problem.__subclasses__())
     assert set(EXAMPLES) == kinds
     used = {
@@ -123,8 +131,8 @@ def test_every_problem_has_an_example() -> None:
     assert unused == {"method-not-allowed"}
 
 
-def test_keys_are_asked_for() -> None:
-    """Calls of the interface ask for the key of a role, except the link that is signed."""
+def test_roles() -> None:
+    """Each call of the API needs a key with a role, except the signed link."""
     for method, path, described in operations():
         open_to_all = not path.startswith((BASE, "/ofrep")) or path.endswith(".csv")
         reading = path.startswith((f"{BASE}/users", "/ofrep")) and (method, path) != (
@@ -162,7 +170,7 @@ JSON_CALLS: list[tuple[str, str, Any]] = [
 
 
 async def test_real_answers_are_as_described(client: Client) -> None:
-    """What the service answers to a tour of all its calls is what the document says."""
+    """The answers of all calls are as the document says."""
     seen = set()
     for method, path, body in JSON_CALLS:
         seen.add(await described_answer(client, method, BASE + path, json=body))
@@ -181,7 +189,7 @@ async def test_real_answers_are_as_described(client: Client) -> None:
 
 
 async def described_answer(client: Client, method: str, path: str, **sent: Any) -> tuple[str, str]:
-    """Send a request, hold its answer against the document, and return the call that it was."""
+    """Send a request, check its answer against the document, and return the operation."""
     response = await client.request(method, path, **sent)
     name = f"{method} {path}: {response.status}"
     (template,) = {
@@ -200,7 +208,7 @@ async def described_answer(client: Client, method: str, path: str, **sent: Any) 
 
 
 async def test_description_is_cached(client: Client) -> None:
-    """Whoever has the description already is told so."""
+    """A client that has the document gets 304."""
     first = await client.get("/openapi.json")
     assert (await first.json())["openapi"] == "3.1.0"
     again = await client.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
@@ -208,7 +216,7 @@ async def test_description_is_cached(client: Client) -> None:
 
 
 async def test_page_is_served_from_here(client: Client) -> None:
-    """The page needs nothing from elsewhere, and its policy lets nothing else in."""
+    """The page needs nothing from other hosts, and its policy allows nothing else."""
     page = await client.get("/docs")
     assert page.content_type == "text/html"
     policy = page.headers["Content-Security-Policy"]

@@ -1,38 +1,64 @@
-"""What requests about members may hold, in their queries."""
+"""Schemas of members."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
-from marshmallow import Schema, fields, post_load
+from marshmallow import Schema, fields, post_load, validate
 
-from segsvc.api.users.schemas import Expiring, Expiry
-from segsvc.http import fields as values
-
-
-@values.described(**values.JSON_SCHEMAS[values.ttl])
-def _ttl(value: str) -> timedelta:
-    """A time to live, in decimal digits."""
-    return values.ttl(values.decimal(value))
+from segsvc.api.users.schemas import ExpirySchema
+from segsvc.db.values import Expiry
+from segsvc.http.fields import FormattedTimestamp, PageSize, TTLText, UserId, UserIdText
+from segsvc.http.routes import Text
 
 
-class Until(Expiring):
+class ExpiryQuerySchema(ExpirySchema):
     """`?expires_at` or `?ttl`, not both."""
 
-    ttl = fields.Function(deserialize=_ttl)
+    ttl = TTLText()
 
     @post_load
-    def _freeze(self, data: Mapping[str, Any], **_: Any) -> Expiry:
+    def _build(self, data: Mapping[str, Any], **_: Any) -> Expiry:
         expiry: Expiry = data.get("expires_at", data.get("ttl"))
         return expiry
 
 
-class MemberPage(Schema):
-    """`?limit&after`: `after` is the `next` of the page before."""
+class MemberPageSchema(Schema):
+    """`?limit&after`."""
 
-    limit = fields.Function(deserialize=values.page_size, load_default=100)
-    after = fields.Function(deserialize=values.decimal_user_id, load_default=0)
+    limit = PageSize(load_default=100)
+    after = UserIdText(load_default=0)
 
 
-UNTIL = Until()
-MEMBER_PAGE = MemberPage()
+class ImportedSchema(Schema):
+    """The counts of an import: ids in the file, users changed, and the difference."""
+
+    received = fields.Integer(required=True, metadata={"examples": [100000]})
+    changed = fields.Integer(required=True, metadata={"examples": [99998]})
+    unchanged = fields.Integer(required=True, metadata={"examples": [2]})
+
+
+class MemberSchema(Schema):
+    """A user who is in the segment, by hand or by percentage."""
+
+    user_id = UserId(required=True)
+    source = fields.String(required=True, validate=validate.OneOf(("manual", "rollout")))
+    since = FormattedTimestamp(required=True)
+    expires_at = FormattedTimestamp(required=True, allow_none=True)
+
+
+class MemberListSchema(Schema):
+    """A page of members; `next` is the `after` of the next page, null on the last page."""
+
+    members = fields.List(fields.Nested(MemberSchema), required=True)
+    next = UserId(required=True, allow_none=True)
+
+
+EXPIRY_QUERY = ExpiryQuerySchema()
+MEMBER_PAGE = MemberPageSchema()
+IMPORTED = ImportedSchema()
+MEMBER_LIST = MemberListSchema()
+USER_IDS_FILE = Text("text/csv", "user_id\n1000\n1002\n")
+MEMBERS_CSV = Text(
+    "text/csv",
+    "user_id,source,since,expires_at\n1000,manual,2026-11-22T12:00:00.000000Z,\n",
+)

@@ -1,24 +1,24 @@
-"""Files of user ids, one a line, on their way into COPY."""
+"""A file of user ids, one a line, checked while it is sent to COPY."""
 
 import re
 from collections.abc import AsyncIterator
 
-from segsvc.http.fields import MAX_USER_ID
+from segsvc.db.values import MAX_USER_ID
 
 HEADER = b"user_id"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-# Of the lines that are no user ids, so many are named; what follows them is not read.
+# The most bad lines that are named; the file is not read beyond them.
 MAX_BAD_LINES = 100
 
-# Bytes. Nothing longer can be an id with whatever may stand around it.
+# Bytes. A longer line is not a user id, even with blanks and quotes around it.
 MAX_LINE = 1000
 
 # Bytes of a bad line that are shown.
 MAX_SHOWN = 40
 
-# Lines that need no second look; a user id of 19 digits that begins with 9 may be too great.
-# The group is possessive (*+), or else the engine would remember each line in case it must go back.
+# Lines that need no further check: an id of 19 digits that begins with 9 may be too large. The
+# possessive quantifier (*+) keeps the engine from storing a backtracking point for each line.
 _PLAIN = re.compile(rb"(?:(?:[1-9][0-9]{0,17}|[1-8][0-9]{18})\n)*+")
 _ID = re.compile(rb"[1-9][0-9]{0,18}")
 
@@ -32,11 +32,11 @@ class TooManyLines(Exception):  # noqa: N818 (a condition that the caller asked 
 
 
 class BadLines(Exception):  # noqa: N818
-    """The file holds lines that are no user ids.
+    """Some lines of the file are not user ids.
 
     Attributes:
         lines: the first of them, by their numbers in the file, counted from 1.
-        more: whether the file was not read to its end because there were so many.
+        more: whether reading stopped before the end of the file.
     """
 
     def __init__(self, lines: dict[int, str], *, more: bool) -> None:
@@ -45,14 +45,14 @@ class BadLines(Exception):  # noqa: N818
         self.more = more
 
 
-class UserIds:
-    """The user ids of a file as text for COPY, checked as they pass.
+class UserIdFile:
+    """The user ids of a file, as text for COPY.
 
-    A header `user_id`, blank lines, blanks around an id, quotes around it, carriage returns and a
-    byte order mark are passed over.
+    Accepted and left out: a header `user_id`, blank lines, blanks and quotes around an id, carriage
+    returns and a byte order mark.
 
     Attributes:
-        received: how many ids have passed so far.
+        received: the number of ids read so far.
     """
 
     def __init__(self, pieces: AsyncIterator[bytes], limit: int | None = None) -> None:
@@ -63,11 +63,11 @@ class UserIds:
         self._bad: dict[int, str] = {}
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the ids, each with a line feed, many at a time.
+        """Yield the ids, each followed by a line feed, many in one piece.
 
         Raises:
-            BadLines: some lines are no user ids.
-            TooManyLines: there are more than `limit`.
+            BadLines: some lines are not user ids.
+            TooManyLines: the file holds more than `limit` ids.
         """
         rest = b""
         async for piece in self._pieces:
@@ -83,7 +83,7 @@ class UserIds:
             raise BadLines(self._bad, more=False)
 
     def _checked(self, text: bytes) -> bytes:
-        """Return the ids of whole lines of the file, and count them."""
+        """Count and return the ids in `text`, which is whole lines of the file."""
         text = text.replace(b"\r\n", b"\n")
         first = self._line + 1
         self._line += text.count(b"\n")

@@ -1,6 +1,7 @@
-"""`/ofrep/v1/evaluate/flags`: the evaluation of one flag or of all.
+"""OFREP: evaluate one segment, or all of them, as flags of OpenFeature.
 
-Providers break on answers that lack a member which the protocol leaves optional, so all are there.
+Some providers fail on answers without the fields that the protocol leaves optional, so all are
+sent.
 """
 
 from hashlib import sha256
@@ -8,66 +9,79 @@ from typing import Any
 
 from aiohttp import web
 
-from segsvc.api.ofrep.answers import FLAG, FLAG_FAILURE, FLAGS, FLAGS_FAILURE
-from segsvc.api.ofrep.evaluations import EVALUATIONS, Flag
-from segsvc.api.ofrep.schemas import EVALUATION, Failure, user_id_of
-from segsvc.http.fields import SLUG
+from segsvc.api.ofrep.evaluations import EVALUATIONS
+from segsvc.api.ofrep.schemas import (
+    EVALUATION,
+    FLAG,
+    FLAG_FAILURE,
+    FLAGS,
+    FLAGS_FAILURE,
+    EvaluationFailure,
+    user_id_of,
+)
+from segsvc.auth.roles import Role
+from segsvc.db.values import SLUG
 from segsvc.http.problems import DatabaseUnavailable, InternalError, NotJson
 from segsvc.http.requests import read_json
 from segsvc.http.responses import json_response
-from segsvc.http.routes import Operation, operation
+from segsvc.http.routes import Routes
+
+ROUTES = Routes(
+    "OpenFeature",
+    "Each live segment as a flag, by the OpenFeature Remote Evaluation Protocol (OFREP)",
+    base="/ofrep/v1/evaluate",
+)
 
 EXAMPLE = {"context": {"targetingKey": "1000"}}
-UNFORESEEN = (InternalError, DatabaseUnavailable)
 
 
-@operation(
-    Operation(
-        query=None,
-        body=EVALUATION,
-        example=EXAMPLE,
-        answers=(FLAG,),
-        problems=UNFORESEEN,
-        failures={400: FLAG_FAILURE, 404: FLAG_FAILURE},
-    )
+@ROUTES.post(
+    "/flags/{key}",
+    role=Role.READER,
+    query=None,
+    body=EVALUATION,
+    example=EXAMPLE,
+    answers=(FLAG,),
+    problems=(InternalError, DatabaseUnavailable),
+    failures={400: FLAG_FAILURE, 404: FLAG_FAILURE},
 )
 async def evaluate_flag(request: web.Request) -> web.Response:
-    """`POST /ofrep/v1/evaluate/flags/{key}`: evaluates a segment as a flag of OpenFeature."""
+    """Evaluate a segment as a flag."""
     key = request.match_info["key"]
     try:
         user_id = await _read_user_id(request)
-    except Failure as failure:
-        return json_response({"key": key} | _error(failure), status=400)
+    except EvaluationFailure as failure:
+        return json_response(FLAG_FAILURE, {"key": key} | _failure(failure), status=400)
     flag = None
     if SLUG.fullmatch(key):
         flag = await request.app[EVALUATIONS].evaluate(user_id, key)
     if flag is None:
-        unknown = Failure("FLAG_NOT_FOUND", "no live segment has this slug")
-        return json_response({"key": key} | _error(unknown), status=404)
-    return json_response(_document(flag))
+        unknown = EvaluationFailure("FLAG_NOT_FOUND", "no live segment has this slug")
+        return json_response(FLAG_FAILURE, {"key": key} | _failure(unknown), status=404)
+    return json_response(FLAG, flag)
 
 
-@operation(
-    Operation(
-        query=None,
-        body=EVALUATION,
-        example=EXAMPLE,
-        answers=(FLAGS,),
-        problems=UNFORESEEN,
-        failures={400: FLAGS_FAILURE},
-    )
+@ROUTES.post(
+    "/flags",
+    role=Role.READER,
+    query=None,
+    body=EVALUATION,
+    example=EXAMPLE,
+    answers=(FLAGS,),
+    problems=(InternalError, DatabaseUnavailable),
+    failures={400: FLAGS_FAILURE},
 )
 async def evaluate_flags(request: web.Request) -> web.Response:
-    """`POST /ofrep/v1/evaluate/flags`: evaluates all segments, unless `If-None-Match` has them."""
+    """Evaluate all live segments as flags; 304 if `If-None-Match` names the same answer."""
     try:
         user_id = await _read_user_id(request)
-    except Failure as failure:
-        return json_response(_error(failure), status=400)
+    except EvaluationFailure as failure:
+        return json_response(FLAGS_FAILURE, _failure(failure), status=400)
     flags = await request.app[EVALUATIONS].evaluate_all(user_id)
-    response = json_response({"flags": [_document(flag) for flag in flags], "metadata": {}})
+    response = json_response(FLAGS, {"flags": flags, "metadata": {}})
     assert isinstance(response.body, bytes)
     etag = sha256(response.body).hexdigest()
-    # Compared weakly, as RFC 9110 has it; that POST may be answered 304 is the protocol's.
+    # The comparison is weak (RFC 9110); that a POST may be answered 304 is the protocol's rule.
     if any(tag.value in {etag, "*"} for tag in request.if_none_match or ()):
         response = web.Response(status=304)
     response.etag = etag
@@ -78,19 +92,9 @@ async def _read_user_id(request: web.Request) -> int:
     try:
         data = await read_json(request)
     except NotJson as error:
-        raise Failure("PARSE_ERROR", error.detail) from None
+        raise EvaluationFailure("PARSE_ERROR", error.detail) from None
     return user_id_of(data)
 
 
-def _document(flag: Flag) -> dict[str, Any]:
-    return {
-        "key": flag.key,
-        "value": flag.value,
-        "reason": flag.reason,
-        "variant": "on" if flag.value else "off",
-        "metadata": {},
-    }
-
-
-def _error(failure: Failure) -> dict[str, Any]:
-    return {"errorCode": failure.code, "errorDetails": failure.details, "metadata": {}}
+def _failure(failure: EvaluationFailure) -> dict[str, Any]:
+    return {"code": failure.code, "details": failure.details, "metadata": {}}

@@ -1,15 +1,18 @@
-"""What requests for evaluations may hold, and what is said of them when they are wrong."""
+"""Schemas of OFREP evaluations: fields and error codes are the protocol's."""
 
-from typing import Any
+from typing import Any, ClassVar
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from segsvc.http import fields as values
+from segsvc.http.fields import DescribedField, Slug, UserId, UserIdText
 from segsvc.http.requests import failures
 
+_USER_ID = UserId()
+_USER_ID_TEXT = UserIdText()
 
-class Failure(Exception):  # noqa: N818 (the protocol's word)
-    """An evaluation fails: with an error code of the protocol, and what to do, in words."""
+
+class EvaluationFailure(Exception):  # noqa: N818 (the protocol's word)
+    """An evaluation fails, with an error code of the protocol and what to do."""
 
     def __init__(self, code: str, details: str) -> None:
         super().__init__(details)
@@ -17,43 +20,117 @@ class Failure(Exception):  # noqa: N818 (the protocol's word)
         self.details = details
 
 
-@values.described(type=["string", "integer"], examples=["1000"])
-def _user_id(value: Any) -> int | None:
-    """A user id in decimal digits, as the protocol's clients send it, or a JSON integer."""
-    if value == "":
-        return None
-    return values.decimal_user_id(value) if isinstance(value, str) else values.user_id(value)
+class TargetingKey(DescribedField):
+    """A user id in decimal digits, as the protocol's clients send it, or as a JSON integer."""
+
+    json_schema: ClassVar = {"type": ["string", "integer"], "examples": ["1000"]}
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int | None:
+        if value == "":
+            return None
+        field = _USER_ID_TEXT if isinstance(value, str) else _USER_ID
+        user_id: int = field.deserialize(value)
+        return user_id
 
 
-class Context(Schema):
-    """Whom to evaluate for. Clients send all that they know; what else there is, is ignored."""
+class ContextSchema(Schema):
+    """The user to evaluate for. Clients send other attributes too, which are ignored."""
 
-    user_id = fields.Function(deserialize=_user_id, data_key="targetingKey", load_default=None)
+    user_id = TargetingKey(data_key="targetingKey", load_default=None)
 
 
-class Evaluation(Schema):
+class EvaluationSchema(Schema):
     """`{context: {targetingKey}}`."""
 
-    context = fields.Nested(Context, unknown=EXCLUDE, load_default={"user_id": None})
+    context = fields.Nested(ContextSchema, unknown=EXCLUDE, load_default={"user_id": None})
 
 
-EVALUATION = Evaluation(unknown=EXCLUDE)
+def _one_of(*words: str) -> fields.String:
+    return fields.String(required=True, validate=validate.OneOf(words))
+
+
+class NoMetadataSchema(Schema):
+    """An empty object: clients expect one."""
+
+
+class NoMetadata(fields.Nested):
+    """An empty object, dumped without a look at the schema: an answer may have 10,000 flags."""
+
+    def __init__(self) -> None:
+        super().__init__(NoMetadataSchema, required=True)
+
+    def _serialize(self, *_: Any, **__: Any) -> dict[str, str]:
+        return {}
+
+
+class FlagSchema(Schema):
+    """A segment as a flag: whether the user is in, and by what."""
+
+    key = Slug(required=True)
+    value = fields.Boolean(required=True, metadata={"examples": [True]})
+    reason = _one_of("TARGETING_MATCH", "SPLIT", "STATIC")
+    variant = _one_of("on", "off")
+    metadata = NoMetadata()
+
+
+class FlagsSchema(Schema):
+    """All live segments as flags, in the order of their slugs."""
+
+    flags = fields.List(fields.Nested(FlagSchema), required=True)
+    metadata = NoMetadata()
+
+
+class FlagsFailureSchema(Schema):
+    """The evaluation of all flags fails."""
+
+    code = fields.String(
+        data_key="errorCode",
+        required=True,
+        validate=validate.OneOf(
+            ("PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "FLAG_NOT_FOUND")
+        ),
+    )
+    details = fields.String(
+        data_key="errorDetails",
+        required=True,
+        metadata={"examples": ["send the user id as the targetingKey"]},
+    )
+    metadata = NoMetadata()
+
+
+class FlagFailureSchema(FlagsFailureSchema):
+    """The evaluation of one flag fails."""
+
+    class Meta:
+        """The key comes first, as in a flag."""
+
+        fields = ("key", "code", "details", "metadata")
+
+    key = fields.String(required=True, metadata={"examples": ["VOICE_MESSAGES"]})
+
+
+EVALUATION = EvaluationSchema(unknown=EXCLUDE)
+FLAG = FlagSchema()
+FLAGS = FlagsSchema()
+FLAG_FAILURE = FlagFailureSchema()
+FLAGS_FAILURE = FlagsFailureSchema()
 
 
 def user_id_of(data: Any) -> int:
     """Return the user id in the JSON `data`.
 
     Raises:
-        Failure: it is not the protocol's, or has no targeting key, or one that is no user id.
+        EvaluationFailure: it is not an evaluation request, or has no valid targeting key.
     """
     try:
         user_id: int | None = EVALUATION.load(data)["context"]["user_id"]
     except ValidationError as error:
         for path, detail in failures(error.messages):
             if path == ("context", "targetingKey"):
-                raise Failure("INVALID_CONTEXT", f"the targetingKey, a user id, {detail}") from None
+                details = f"the targetingKey, a user id, {detail}"
+                raise EvaluationFailure("INVALID_CONTEXT", details) from None
         usage = 'send an object: {"context": {"targetingKey": USER_ID}}'
-        raise Failure("PARSE_ERROR", usage) from None
+        raise EvaluationFailure("PARSE_ERROR", usage) from None
     if user_id is None:
-        raise Failure("TARGETING_KEY_MISSING", "send the user id as the targetingKey")
+        raise EvaluationFailure("TARGETING_KEY_MISSING", "send the user id as the targetingKey")
     return user_id

@@ -6,7 +6,7 @@ from datetime import datetime
 from segsvc.api.reports.links import Report
 from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
-from segsvc.http.csv_stream import Sink
+from segsvc.db.values import Sink
 
 COPY_MONTH = statement("reports/copy_month")
 COPY_MONTH_OF_USER = statement("reports/copy_month_of_user")

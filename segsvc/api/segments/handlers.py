@@ -1,104 +1,100 @@
-"""`/segments`: creating, listing, describing, changing and deleting them."""
+"""Segments: create, list, read, change and delete them."""
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
 
 from aiohttp import web
 
 from segsvc.api.segments import store
-from segsvc.api.segments.answers import SEGMENT, SEGMENT_LIST
-from segsvc.api.segments.schemas import NEW_SEGMENT, SEGMENT_CHANGE, SEGMENT_PAGE
+from segsvc.api.segments.schemas import (
+    NEW_SEGMENT,
+    SEGMENT,
+    SEGMENT_CHANGE,
+    SEGMENT_LIST,
+    SEGMENT_PAGE,
+)
 from segsvc.auth.keys import actor
+from segsvc.auth.roles import Role
 from segsvc.db.pool import connection
 from segsvc.http.app_keys import POOL
 from segsvc.http.problems import SegmentNotFound, SlugTaken
 from segsvc.http.requests import NO_PARAMETERS, read_body, read_query, read_slug
-from segsvc.http.responses import json_response, rfc3339
-from segsvc.http.routes import Operation, operation
+from segsvc.http.responses import json_response
+from segsvc.http.routes import Routes
+
+ROUTES = Routes("segments", "Named groups of users: create them, set their percentage, delete them")
 
 
-@operation(
-    Operation(
-        body=NEW_SEGMENT,
-        example={"slug": "VOICE_MESSAGES", "percent": 10},
-        status=201,
-        answers=(SEGMENT,),
-        problems=(SlugTaken,),
-    )
+@ROUTES.post(
+    "/segments",
+    role=Role.EDITOR,
+    body=NEW_SEGMENT,
+    example={"slug": "VOICE_MESSAGES", "percent": 10},
+    status=201,
+    answers=(SEGMENT,),
+    problems=(SlugTaken,),
 )
 async def create_segment(request: web.Request) -> web.Response:
-    """`POST /segments`: creates a segment."""
+    """Create a segment."""
     new = await read_body(request, NEW_SEGMENT)
-    async with connection(request.app[POOL]) as conn:
+    async with connection(request.app[POOL]) as conn, conn.transaction():
         segment = await store.create(conn, **new, actor=actor(request))
     if segment is None:
         raise SlugTaken(f"{new['slug']} is live: delete it first, or take another slug")
+    created = store.CountedSegment(**asdict(segment), members=0)
     location = f"{request.path}/{segment.slug}"
-    return json_response(
-        _document(segment) | {"members": 0}, status=201, headers={"Location": location}
-    )
+    return json_response(SEGMENT, created, status=201, headers={"Location": location})
 
 
-@operation(Operation(query=SEGMENT_PAGE, answers=(SEGMENT_LIST,)))
+@ROUTES.get("/segments", role=Role.EDITOR, query=SEGMENT_PAGE, answers=(SEGMENT_LIST,))
 async def list_segments(request: web.Request) -> web.Response:
-    """`GET /segments`: a page of live segments in the order of their slugs."""
+    """List a page of live segments in the order of their slugs."""
     page = read_query(request, SEGMENT_PAGE)
     limit = page["limit"]
     async with connection(request.app[POOL]) as conn:
         segments = await store.list_live(conn, page["after"], limit + 1)
-    documents = [_document(segment) for segment in segments[:limit]]
-    following = documents[-1]["slug"] if len(segments) > limit else None
-    return json_response({"segments": documents, "next": following})
+    following = segments[limit - 1].slug if len(segments) > limit else None
+    return json_response(SEGMENT_LIST, {"segments": segments[:limit], "next": following})
 
 
-@operation(Operation(answers=(SEGMENT,), problems=(SegmentNotFound,)))
+@ROUTES.get("/segments/{slug}", role=Role.EDITOR, answers=(SEGMENT,), problems=(SegmentNotFound,))
 async def get_segment(request: web.Request) -> web.Response:
-    """`GET /segments/{slug}`: describes a segment."""
+    """Describe a segment."""
     slug = _slug(request)
     async with connection(request.app[POOL]) as conn:
         segment = await store.get(conn, slug)
-    if segment is None:
-        raise SegmentNotFound(slug)
-    return json_response(_document(segment))
+    return json_response(SEGMENT, segment)
 
 
-@operation(
-    Operation(
-        body=SEGMENT_CHANGE,
-        example={"percent": 50},
-        answers=(SEGMENT,),
-        problems=(SegmentNotFound,),
-    )
+@ROUTES.patch(
+    "/segments/{slug}",
+    role=Role.EDITOR,
+    body=SEGMENT_CHANGE,
+    example={"percent": 50},
+    answers=(SEGMENT,),
+    problems=(SegmentNotFound,),
 )
 async def change_segment(request: web.Request) -> web.Response:
-    """`PATCH /segments/{slug}`: changes a description or a percentage; null makes it manual."""
+    """Change the description or the percentage; a percentage of null makes the segment manual."""
     slug = _slug(request)
-    wish = await read_body(request, SEGMENT_CHANGE)
+    changes = await read_body(request, SEGMENT_CHANGE)
     async with connection(request.app[POOL]) as conn:
-        segment = await store.change(conn, slug, wish, actor(request))
-    if segment is None:
-        raise SegmentNotFound(slug)
-    return json_response(_document(segment))
+        async with conn.transaction():
+            await store.change(conn, slug, changes, actor(request))
+        # Counting the members of a large segment takes time, so it is done after the locks are
+        # gone. What another request changed since then is not part of this answer.
+        segment = replace(await store.get(conn, slug), **changes)
+    return json_response(SEGMENT, segment)
 
 
-@operation(Operation(status=204, problems=(SegmentNotFound,)))
+@ROUTES.delete("/segments/{slug}", role=Role.EDITOR, status=204, problems=(SegmentNotFound,))
 async def delete_segment(request: web.Request) -> web.Response:
-    """`DELETE /segments/{slug}`: deletes a segment; everyone is out of it at once."""
+    """Delete a segment; all users leave it at once."""
     slug = _slug(request)
-    async with connection(request.app[POOL]) as conn:
-        deleted = await store.delete(conn, slug, actor(request))
-    if not deleted:
-        raise SegmentNotFound(slug)
+    async with connection(request.app[POOL]) as conn, conn.transaction():
+        await store.delete(conn, slug, actor(request))
     return web.Response(status=204)
 
 
 def _slug(request: web.Request) -> str:
     read_query(request, NO_PARAMETERS)
     return read_slug(request)
-
-
-def _document(segment: store.Segment) -> dict[str, Any]:
-    return asdict(segment) | {
-        "percent": None if segment.percent is None else float(segment.percent),
-        "created_at": rfc3339(segment.created_at),
-    }

@@ -1,40 +1,64 @@
-"""What requests about segments may hold."""
+"""Schemas of segments."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
-from segsvc.http import fields as values
+from segsvc.http.fields import Description, PageSize, Percent, Slug, Timestamp
 
 
-class NewSegment(Schema):
+class NewSegmentSchema(Schema):
     """`{slug, description?, percent?}`."""
 
-    slug = fields.Function(deserialize=values.slug, required=True)
-    description = fields.Function(deserialize=values.description, load_default="")
-    percent = fields.Function(deserialize=values.percent, load_default=None)
+    slug = Slug(required=True)
+    description = Description(load_default="")
+    percent = Percent(load_default=None)
 
 
-class SegmentChange(Schema):
-    """`{description?, percent?}`: one of them at least."""
+class SegmentChangeSchema(Schema):
+    """`{description?, percent?}`: at least one of them."""
 
-    description = fields.Function(deserialize=values.description)
-    percent = fields.Function(deserialize=values.percent, allow_none=True)
+    description = Description()
+    percent = Percent(allow_none=True)
 
     @validates_schema
-    def _changes_something(self, data: Mapping[str, Any], **_: Any) -> None:
+    def _require_a_change(self, data: Mapping[str, Any], **_: Any) -> None:
         if not data:
             raise ValidationError("name a description or a percent to change")
 
 
-class SegmentPage(Schema):
+class SegmentPageSchema(Schema):
     """`?limit&after`."""
 
-    limit = fields.Function(deserialize=values.page_size, load_default=100)
-    after = fields.Function(deserialize=values.slug, load_default="")
+    limit = PageSize(load_default=100)
+    after = Slug(load_default="")
 
 
-NEW_SEGMENT = NewSegment()
-SEGMENT_CHANGE = SegmentChange()
-SEGMENT_PAGE = SegmentPage()
+class ListedSegmentSchema(Schema):
+    """A live segment; `percent` is null in a manual one."""
+
+    slug = Slug(required=True)
+    description = Description(required=True)
+    percent = Percent(required=True, allow_none=True)
+    created_at = Timestamp(required=True)
+
+
+class SegmentSchema(ListedSegmentSchema):
+    """A live segment; `members` counts the users who are in by hand now."""
+
+    members = fields.Integer(required=True, metadata={"examples": [2]})
+
+
+class SegmentListSchema(Schema):
+    """A page of segments; `next` is the `after` of the next page, null on the last page."""
+
+    segments = fields.List(fields.Nested(ListedSegmentSchema), required=True)
+    next = Slug(required=True, allow_none=True)
+
+
+NEW_SEGMENT = NewSegmentSchema()
+SEGMENT_CHANGE = SegmentChangeSchema()
+SEGMENT_PAGE = SegmentPageSchema()
+SEGMENT = SegmentSchema()
+SEGMENT_LIST = SegmentListSchema()

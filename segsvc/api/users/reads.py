@@ -1,12 +1,13 @@
-"""The hot read: the present segments of one user, asked by many at once.
+"""The hot read: the current segments of a user, batched with the reads of other users.
 
-Each process keeps one connection for it. Lending one from the pool would cost a round trip more.
+Each process keeps one connection for it: acquiring one from the pool would cost a round trip more.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import asyncpg
 from aiohttp import web
@@ -14,39 +15,40 @@ from aiohttp import web
 from segsvc.api.users import store
 from segsvc.db.batching import Batcher
 from segsvc.db.pool import Connection, KeptConnection, Pool, Unavailable, connection
+from segsvc.observability import metrics
 
 log = logging.getLogger(__name__)
 
 
 class Reads:
-    """Reads of present segments that go together, and the noting of users met in them first."""
+    """Batched reads of current segments, and batched registrations of new users."""
 
     def __init__(self, kept: KeptConnection, pool: Pool) -> None:
-        """Read on `kept`, and make users known on connections of `pool`."""
-        self._reads: Batcher[int, asyncpg.Record] = Batcher(kept.lend, store.fetch_at)
+        """Read on `kept`; register users on connections of `pool`."""
+        self._reads: Batcher[int, asyncpg.Record] = Batcher(kept.lend, _fetch_now)
         self._registrations: Batcher[int, None] = Batcher(lambda: connection(pool), _register)
 
     async def list_now(self, user_id: int) -> list[str]:
         """Return the sorted slugs of the user's segments; the user is known from now on.
 
-        It sees everything that was committed before it was called.
+        It sees everything that was committed before the call.
 
         Raises:
             Unavailable: the database cannot be used at the moment.
         """
         row = await self._reads.ask(user_id)
         if not row["known"]:
-            await self._note(user_id)
+            await self._register(user_id)
         segments: list[str] = row["segments"]
         return segments
 
     async def close(self) -> None:
-        """Stop at once, with whatever is under way."""
+        """Stop at once and cancel what is under way."""
         await self._reads.close()
         await self._registrations.close()
 
-    async def _note(self, user_id: int) -> None:
-        """Make a user known apart from the reads, which do not wait for it."""
+    async def _register(self, user_id: int) -> None:
+        """Make a user known; a failure is logged and does not fail the read."""
         try:
             async with asyncio.timeout(store.REGISTER_TIMEOUT):
                 await self._registrations.ask(user_id)
@@ -59,13 +61,26 @@ READS = web.AppKey("reads", Reads)
 
 @asynccontextmanager
 async def opened(dsn: str, pool: Pool) -> AsyncIterator[Reads]:
-    """Yield reads of the database at `dsn`; nothing of them is left after."""
+    """Yield reads of the database at `dsn`, and close them afterwards."""
     async with KeptConnection(dsn) as kept:
         reads = Reads(kept, pool)
         try:
             yield reads
         finally:
             await reads.close()
+
+
+async def list_at(
+    conn: Connection, user_ids: Sequence[int], at: datetime | None = None
+) -> list[list[str]]:
+    """Return what `store.list_at` returns, and count the users in the metrics."""
+    metrics.READS_PER_QUERY.observe(len(user_ids))
+    return await store.list_at(conn, user_ids, at)
+
+
+async def _fetch_now(conn: Connection, user_ids: list[int]) -> list[asyncpg.Record]:
+    metrics.READS_PER_QUERY.observe(len(user_ids))
+    return await store.fetch_at(conn, user_ids)
 
 
 async def _register(conn: Connection, user_ids: list[int]) -> Sequence[None]:

@@ -1,24 +1,38 @@
-"""What requests about the segments of users may hold."""
+"""Schemas of users: their segments, memberships and history."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from segsvc.http import fields as values
+from segsvc.db.values import Expiry
+from segsvc.http.fields import (
+    EARLIEST,
+    LATEST,
+    TTL,
+    DescribedField,
+    PageSize,
+    Percent,
+    Point,
+    Slug,
+    SlugList,
+    Timestamp,
+    UserId,
+    rfc3339,
+)
 
 MAX_SLUGS = 1000
 MAX_USERS = 1000
 
-# The end of a membership: a time, a time from when it is written, or none.
-Expiry = datetime | timedelta | None
+_SLUG = Slug()
+_TIMESTAMP = Timestamp()
 
 
 @dataclass(frozen=True)
 class Addition:
-    """A segment to put a user into, until when, and where in the request that end stands."""
+    """A segment to add a user to, the end of the membership, and where the request says the end."""
 
     slug: str
     expiry: Expiry
@@ -26,90 +40,100 @@ class Addition:
 
 
 @dataclass(frozen=True)
-class Change:
-    """Segments to put a user into, and slugs of those to take the user out of."""
+class UserChange:
+    """Segments to add a user to, and slugs of segments to remove the user from."""
 
     add: list[Addition]
     remove: list[str]
 
 
-@values.described(type="string", examples=["2026-11-22T12:00:00.000000Z,VOICE_MESSAGES"])
-def event_cursor(value: str) -> tuple[datetime, str]:
-    """The place of an event in a history: its time and its slug, with a comma between."""
-    at, _, slug = value.partition(",")
-    try:
-        return values.timestamp(at), values.slug(slug)
-    except ValidationError:
-        raise ValidationError("must be the next of the page before") from None
+class EventCursor(DescribedField):
+    """The position of an event in a history: its time and its slug, separated by a comma."""
+
+    json_schema: ClassVar = {
+        "type": "string",
+        "examples": ["2026-11-22T12:00:00.000000Z,VOICE_MESSAGES"],
+    }
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[datetime, str]:
+        at, _, slug = value.partition(",")
+        try:
+            return _TIMESTAMP.deserialize(at), _SLUG.deserialize(slug)
+        except ValidationError:
+            raise ValidationError("must be the next of the page before") from None
+
+    def _serialize(self, value: tuple[datetime, str] | None, *_: Any, **__: Any) -> str | None:
+        return None if value is None else f"{rfc3339(value[0])},{value[1]}"
 
 
-class Moment(Schema):
+class AsOfSchema(Schema):
     """`?at`."""
 
-    at = fields.Function(deserialize=values.timestamp, load_default=None)
+    at = Timestamp(load_default=None)
 
 
-class EventPage(Schema):
-    """`?from&to&limit&after`: `after` is the `next` of the page before."""
+class EventPageSchema(Schema):
+    """`?from&to&limit&after`."""
 
-    start = fields.Function(
-        deserialize=values.timestamp, data_key="from", load_default=values.EARLIEST
-    )
-    end = fields.Function(deserialize=values.timestamp, data_key="to", load_default=values.LATEST)
-    limit = fields.Function(deserialize=values.page_size, load_default=100)
-    after = fields.Function(deserialize=event_cursor, load_default=(values.EARLIEST, ""))
+    start = Timestamp(data_key="from", load_default=EARLIEST)
+    end = Timestamp(data_key="to", load_default=LATEST)
+    limit = PageSize(load_default=100)
+    after = EventCursor(load_default=(EARLIEST, ""))
 
 
-class UserList(Schema):
+class UserListSchema(Schema):
     """`{user_ids}`."""
 
     user_ids = fields.List(
-        fields.Function(deserialize=values.user_id),
+        UserId(),
         required=True,
         validate=validate.Length(1, MAX_USERS, error="must hold {min} to {max} user ids"),
     )
 
 
-class Expiring(Schema):
+class ExpirySchema(Schema):
     """`{expires_at?}` or `{ttl?}`, not both."""
 
-    expires_at = fields.Function(deserialize=values.timestamp)
-    ttl = fields.Function(deserialize=values.ttl)
+    expires_at = Timestamp()
+    ttl = TTL()
 
     @validates_schema
-    def _one_expiry(self, data: Mapping[str, Any], **_: Any) -> None:
+    def _refuse_two_ends(self, data: Mapping[str, Any], **_: Any) -> None:
         if "expires_at" in data and "ttl" in data:
             raise ValidationError({"ttl": ["give expires_at or ttl, not both"]})
 
 
-class SegmentToAdd(Expiring):
+class SegmentToAddSchema(ExpirySchema):
     """`{slug, expires_at? or ttl?}`."""
 
-    slug = fields.Function(deserialize=values.slug, required=True)
+    slug = Slug(required=True)
 
 
-def _slugs(item: Any) -> fields.List[Any]:
+class SlugOrSegmentToAdd(DescribedField):
+    """A slug, or a slug with the end of its membership."""
+
+    json_schema: ClassVar = {"oneOf": [_SLUG.described(), SegmentToAddSchema]}
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {"slug": _SLUG.deserialize(value)}
+        loaded: dict[str, Any] = _SEGMENT_TO_ADD.load(value)
+        return loaded
+
+
+def _at_most_max_slugs(item: fields.Field[Any]) -> fields.List[Any]:
     limit = validate.Length(max=MAX_SLUGS, error="at most {max} slugs in one request")
     return fields.List(item, load_default=list, validate=limit)
 
 
-@values.described(oneOf=[values.JSON_SCHEMAS[values.slug], SegmentToAdd])
-def _addition(value: Any) -> dict[str, Any]:
-    """A slug, or one with an expiry of its own."""
-    if not isinstance(value, dict):
-        return {"slug": values.slug(value)}
-    loaded: dict[str, Any] = _SEGMENT_TO_ADD.load(value)
-    return loaded
+class UserChangeSchema(ExpirySchema):
+    """`{add?, remove?, expires_at? or ttl?}`: at least one slug, and no slug in both lists."""
 
-
-class UserChange(Expiring):
-    """`{add?, remove?, expires_at? or ttl?}`: at least one slug, and none in both lists."""
-
-    add = _slugs(fields.Function(deserialize=_addition))
-    remove = _slugs(fields.Function(deserialize=values.slug))
+    add = _at_most_max_slugs(SlugOrSegmentToAdd())
+    remove = _at_most_max_slugs(Slug())
 
     @validates_schema
-    def _one_wish_a_slug(self, data: Mapping[str, Any], **_: Any) -> None:
+    def _refuse_contradictions(self, data: Mapping[str, Any], **_: Any) -> None:
         if not data["add"] and not data["remove"]:
             raise ValidationError("name at least one slug in add or remove")
         expiry = data.keys() & {"expires_at", "ttl"}
@@ -126,23 +150,96 @@ class UserChange(Expiring):
             raise ValidationError({"remove": wrong})
 
     @post_load
-    def _freeze(self, data: Mapping[str, Any], **_: Any) -> Change:
-        return Change(list(_additions(data)), data["remove"])
+    def _build(self, data: Mapping[str, Any], **_: Any) -> UserChange:
+        return UserChange(list(_additions(data)), data["remove"])
 
 
 def _additions(data: Mapping[str, Any]) -> Iterator[Addition]:
-    """Yield the additions of a request, with the common expiry where they have none."""
-    for i, own in enumerate(data["add"]):
-        if name := next(iter(own.keys() - {"slug"}), None):
-            yield Addition(own["slug"], own[name], ("add", i, name))
+    """Yield the additions of a request, with the common end where they have none themselves."""
+    for i, item in enumerate(data["add"]):
+        if name := next(iter(item.keys() - {"slug"}), None):
+            yield Addition(item["slug"], item[name], ("add", i, name))
         elif name := next(iter(data.keys() & {"expires_at", "ttl"}), None):
-            yield Addition(own["slug"], data[name], (name,))
+            yield Addition(item["slug"], data[name], (name,))
         else:
-            yield Addition(own["slug"], None, ("add", i))
+            yield Addition(item["slug"], None, ("add", i))
 
 
-MOMENT = Moment()
-EVENT_PAGE = EventPage()
-USER_LIST = UserList()
-USER_CHANGE = UserChange()
-_SEGMENT_TO_ADD = SegmentToAdd()
+def _one_of(*words: str) -> fields.String:
+    return fields.String(required=True, validate=validate.OneOf(words))
+
+
+def _actor() -> fields.String:
+    return fields.String(required=True, allow_none=True, metadata={"examples": ["ann"]})
+
+
+class ChangedUserSchema(Schema):
+    """What a request changed, and the segments that the user is in now."""
+
+    user_id = UserId(required=True)
+    added = SlugList()
+    removed = SlugList()
+    segments = SlugList()
+
+
+class UserSegmentsSchema(Schema):
+    """The segments that a user is in."""
+
+    user_id = UserId(required=True)
+    segments = SlugList()
+
+
+class UsersSegmentsSchema(Schema):
+    """The segments of many users, in the order asked."""
+
+    users = fields.List(fields.Nested(UserSegmentsSchema), required=True)
+
+
+class MembershipSchema(Schema):
+    """Why a user is in a segment or excluded from it."""
+
+    slug = Slug(required=True)
+    state = _one_of("included", "excluded")
+    source = _one_of("manual", "rollout")
+    since = Timestamp(required=True)
+    expires_at = Timestamp(required=True, allow_none=True)
+    percent = Percent(required=True, allow_none=True)
+    point = Point(required=True, allow_none=True)
+    actor = _actor()
+
+
+class MembershipsSchema(Schema):
+    """Every segment that a user is in or excluded from."""
+
+    user_id = UserId(required=True)
+    memberships = fields.List(fields.Nested(MembershipSchema), required=True)
+
+
+class EventSchema(Schema):
+    """A user entered a segment or left it."""
+
+    at = Timestamp(required=True)
+    slug = Slug(required=True)
+    operation = _one_of("add", "remove")
+    cause = _one_of("added", "removed", "expired", "rollout", "segment_deleted")
+    actor = _actor()
+
+
+class HistorySchema(Schema):
+    """A page of events; `next` is the `after` of the next page, null on the last page."""
+
+    user_id = UserId(required=True)
+    events = fields.List(fields.Nested(EventSchema), required=True)
+    next = EventCursor(required=True, allow_none=True)
+
+
+AS_OF = AsOfSchema()
+EVENT_PAGE = EventPageSchema()
+USER_LIST = UserListSchema()
+USER_CHANGE = UserChangeSchema()
+_SEGMENT_TO_ADD = SegmentToAddSchema()
+CHANGED_USER = ChangedUserSchema()
+USER_SEGMENTS = UserSegmentsSchema()
+USERS_SEGMENTS = UsersSegmentsSchema()
+MEMBERSHIPS = MembershipsSchema()
+HISTORY = HistorySchema()

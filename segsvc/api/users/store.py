@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import asyncpg
 
+from segsvc.db.conditions import PastExpiry, SegmentsNotLive
 from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
-from segsvc.observability import metrics
 
 LOCK = statement("users/lock")
 CHANGE = statement("users/change")
@@ -25,22 +25,6 @@ REGISTER_TIMEOUT = 0.5
 log = logging.getLogger(__name__)
 
 
-class Refused(Exception):  # noqa: N818 (a condition that the caller asked about)
-    """A change cannot be made because of some of its slugs; nothing was changed."""
-
-    def __init__(self, slugs: set[str]) -> None:
-        super().__init__(", ".join(sorted(slugs)))
-        self.slugs = slugs
-
-
-class UnknownSlugs(Refused):
-    """These slugs name no live segment."""
-
-
-class PastExpiry(Refused):
-    """The memberships of these slugs would have ended already."""
-
-
 @dataclass(frozen=True)
 class Changed:
     """The slugs of what a request changed, sorted."""
@@ -50,7 +34,7 @@ class Changed:
 
 
 @dataclass(frozen=True)
-class Reason:
+class Membership:
     """Why a user is in a segment or kept out of it.
 
     `percent` and `point` (of 2^32) are None in a manual segment, `expires_at` without an end,
@@ -65,6 +49,16 @@ class Reason:
     percent: Decimal | None
     point: int | None
     actor: str | None
+
+    @property
+    def state(self) -> str:
+        """`included` or `excluded`."""
+        return "included" if self.included else "excluded"
+
+    @property
+    def source(self) -> str:
+        """`manual` or `rollout`."""
+        return "manual" if self.by_hand else "rollout"
 
 
 @dataclass(frozen=True)
@@ -90,22 +84,21 @@ async def change(
     The values of `add` are the ends of the memberships: a time, a time from now, or none.
 
     Raises:
-        UnknownSlugs: some of the slugs are not live; nothing was changed.
+        SegmentsNotLive: some of the slugs are not live; nothing was changed.
         PastExpiry: some of the ends are not in the future; nothing was changed.
     """
-    async with conn.transaction():
-        lock = await conn.fetchrow(LOCK, user_id, [*add, *remove])
-        assert lock is not None
-        now = lock["locked_at"]
-        ids = dict(zip(lock["slugs"], lock["ids"], strict=True))
-        if unknown := {*add, *remove} - ids.keys():
-            raise UnknownSlugs(unknown)
-        ends = {s: now + end if isinstance(end, timedelta) else end for s, end in add.items()}
-        if past := {slug for slug, end in ends.items() if end is not None and end <= now}:
-            raise PastExpiry(past)
-        added = [ids[slug] for slug in ends]
-        removed = [ids[slug] for slug in set(remove)]
-        rows = await conn.fetch(CHANGE, user_id, now, added, list(ends.values()), removed, actor)
+    lock = await conn.fetchrow(LOCK, user_id, [*add, *remove])
+    assert lock is not None
+    now = lock["locked_at"]
+    ids = dict(zip(lock["slugs"], lock["ids"], strict=True))
+    if unknown := {*add, *remove} - ids.keys():
+        raise SegmentsNotLive(unknown)
+    ends = {s: now + end if isinstance(end, timedelta) else end for s, end in add.items()}
+    if past := {slug for slug, end in ends.items() if end is not None and end <= now}:
+        raise PastExpiry(past)
+    added = [ids[slug] for slug in ends]
+    removed = [ids[slug] for slug in set(remove)]
+    rows = await conn.fetch(CHANGE, user_id, now, added, list(ends.values()), removed, actor)
     slugs = {segment_id: slug for slug, segment_id in ids.items()}
     return Changed(
         added=sorted(slugs[row["segment_id"]] for row in rows if row["included"]),
@@ -129,14 +122,13 @@ async def fetch_at(
     conn: Connection, user_ids: Sequence[int], at: datetime | None = None
 ) -> list[asyncpg.Record]:
     """Return the rows of `list_at` and leave it to the caller to make users known."""
-    metrics.READS_PER_QUERY.observe(len(user_ids))
     return await conn.fetch(LIST_AT, user_ids, at)
 
 
-async def explain(conn: Connection, user_id: int) -> list[Reason]:
+async def explain(conn: Connection, user_id: int) -> list[Membership]:
     """Return why a user is in segments or kept out of them now, in the order of the slugs."""
     await register(conn, {user_id})
-    return [Reason(**row) for row in await conn.fetch(EXPLAIN, user_id)]
+    return [Membership(**row) for row in await conn.fetch(EXPLAIN, user_id)]
 
 
 async def list_events(

@@ -130,10 +130,18 @@ async def test_creation_and_deletion_of_a_slug_take_turns(
         state = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $1"
         return bool(await admin.fetchval(state, pid) == "Lock")
 
-    creation = asyncio.create_task(store.create(creator, "A", ""))
+    async def create() -> None:
+        async with creator.transaction():
+            await store.create(creator, "A", "")
+
+    async def delete() -> None:
+        async with deleter.transaction():
+            await store.delete(deleter, "A")
+
+    creation = asyncio.create_task(create())
     while not await waits(creator):
         pass
-    deletion = asyncio.create_task(store.delete(deleter, "A"))
+    deletion = asyncio.create_task(delete())
     while not (deletion.done() or await waits(deleter)):
         pass
     await conn.execute("SELECT pg_advisory_unlock(1)")
@@ -150,8 +158,9 @@ async def test_a_clock_that_stepped_back_moves_bounds(conn: Connection) -> None:
         INSERT INTO segment (slug, description, created_at, deleted_at)
         VALUES ('A', '', now(), '2100-01-01'), ('B', '', '2100-01-01', 'infinity')
     """)
-    assert await store.create(conn, "A", "")
-    assert await store.delete(conn, "B")
+    async with conn.transaction():
+        assert await store.create(conn, "A", "")
+        await store.delete(conn, "B")
     bounds = await conn.fetch("""
         SELECT created_at::text, deleted_at::text FROM segment
         WHERE created_at > '2099-01-01' ORDER BY slug

@@ -1,0 +1,10 @@
+"""Roles of API keys."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a key is good for."""
+
+    READER = "reader"  # reads users
+    EDITOR = "editor"  # does everything
