@@ -8,8 +8,9 @@ from programs import ROUNDS, Load, Row, database, handler, medians, service, wrk
 LOAD = """
     INSERT INTO segment (slug, description, created_at)
     SELECT 'SEG_' || n, '', '2020-01-01' FROM generate_series(1, 10 + {automatic}) AS n;
-    INSERT INTO rollout (segment_id, percent, valid_from)
-    SELECT 10 + n, 10, '2020-01-01' FROM generate_series(1, {automatic}) AS n;
+    INSERT INTO rollout (segment_id, percent, salt, points, valid_from)
+    SELECT 10 + n, 10, 'SEG_' || (10 + n), rollout_points(10), '2020-01-01'
+    FROM generate_series(1, {automatic}) AS n;
     INSERT INTO users (id, first_seen_at)
     SELECT n, '2020-01-01' FROM generate_series(1, {users}) AS n;
     INSERT INTO membership (user_id, segment_id, included, valid_from)

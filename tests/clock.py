@@ -21,6 +21,9 @@ async def pass_time(conn: Connection, span: timedelta) -> None:
             moves = ", ".join(f"{column} = {column} - $1::interval" for column in columns)
             await conn.execute(f"UPDATE {table} SET {moves}", span)  # noqa: S608 (names above)
         await conn.execute("""
-            INSERT INTO rollout (segment_id, percent, valid_from, valid_to, opened_by, closed_by)
-            SELECT segment_id, percent, valid_from, valid_to, opened_by, closed_by FROM moved
+            INSERT INTO rollout (
+                segment_id, percent, salt, points, valid_from, valid_to, opened_by, closed_by
+            )
+            SELECT segment_id, percent, salt, points, valid_from, valid_to, opened_by, closed_by
+            FROM moved
         """)

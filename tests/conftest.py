@@ -105,13 +105,14 @@ async def crowd(new_database: Databases, template: str) -> str:
     await conn.execute("""
         INSERT INTO segment (slug, description, created_at)
         SELECT 'SEG_' || n, '', '2026-01-01' FROM generate_series(1, 10000) AS n;
-        INSERT INTO rollout (segment_id, percent, valid_from, valid_to)
+        INSERT INTO rollout (segment_id, percent, salt, points, valid_from, valid_to)
         SELECT
-            s, 10, timestamptz '2026-01-01' + d * interval '1 day',
+            s, 10, 'SEG_' || s, rollout_points(10), timestamptz '2026-01-01' + d * interval '1 day',
             CASE d WHEN 19 THEN 'infinity' ELSE timestamptz '2026-01-02' + d * interval '1 day' END
         FROM generate_series(1, 20) AS s, generate_series(0, 19) AS d;
-        INSERT INTO rollout (segment_id, percent, valid_from, valid_to)
-        SELECT s, 10, timestamptz '2026-01-01', '2026-01-02' FROM generate_series(21, 9000) AS s;
+        INSERT INTO rollout (segment_id, percent, salt, points, valid_from, valid_to)
+        SELECT s, 10, 'SEG_' || s, rollout_points(10), timestamptz '2026-01-01', '2026-01-02'
+        FROM generate_series(21, 9000) AS s;
         INSERT INTO users (id, first_seen_at)
         SELECT n, '2026-01-01' FROM generate_series(1, 200000) AS n;
         INSERT INTO membership (user_id, segment_id, included, valid_from)

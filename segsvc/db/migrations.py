@@ -1,4 +1,4 @@
-"""The schema of the database: its migrations applied, and its version checked."""
+"""Migrations: apply them, and check that the schema is the one of this version."""
 
 import asyncpg
 import psycopg
@@ -11,7 +11,7 @@ from segsvc.db.sql import project_folder, statement
 MIGRATIONS = project_folder("migrations")
 LIST_APPLIED = statement("db/list_applied_migrations")
 
-# Waiting for a lock, a migration makes everyone else wait behind it.
+# A migration that waits for a table lock blocks every statement that comes after it.
 LOCK_TIMEOUT = "5s"
 
 
@@ -24,13 +24,13 @@ class SchemaMismatch(Exception):  # noqa: N818 (a state, reported at start)
 
 
 def known() -> list[str]:
-    """Return the ids of the migrations that belong to this code, in order."""
+    """Return the ids of the migrations of this version, in order."""
     names = (path.name.removesuffix(".sql") for path in MIGRATIONS.glob("*.sql"))
     return sorted(name for name in names if not name.endswith(".rollback"))
 
 
 def yoyo_url(dsn: str) -> str:
-    """Return `dsn` in the form that makes yoyo use psycopg 3, with a limit on waiting for locks."""
+    """Return `dsn` as a URL that makes yoyo use psycopg 3, with a lock timeout."""
     url = "postgresql+psycopg://" + dsn.partition("://")[2]
     if "options=" in url:
         return url
@@ -38,9 +38,9 @@ def yoyo_url(dsn: str) -> str:
 
 
 def migrate(dsn: str, *, break_lock: bool = False) -> list[str]:
-    """Apply the migrations that are missing, each in a transaction, and return their ids.
+    """Apply the missing migrations, each in a transaction, and return their ids.
 
-    With `break_lock`, a lock that an interrupted run left behind is removed first.
+    `break_lock` first removes the lock that an interrupted run left.
 
     Raises:
         MigrationError: the database is away, the lock is held, or a migration failed.
@@ -64,7 +64,7 @@ def migrate(dsn: str, *, break_lock: bool = False) -> list[str]:
 
 
 async def check(conn: Connection) -> None:
-    """Check that the schema is the one that this code was written for.
+    """Check that the schema is the one of this version.
 
     Raises:
         SchemaMismatch: it is older or newer.

@@ -1,19 +1,19 @@
-"""Saying that the database is away and that it is back, however many requests notice."""
+"""Logging of outages: once when the database is away, once when it is back."""
 
 import logging
 import time
 
-# Seconds between two lines that say that it is away.
+# Seconds between two log lines during an outage.
 INTERVAL = 10.0
 
 log = logging.getLogger(__name__)
 
 
 class Outage:
-    """The database as those see it who use it: here, or away since some time.
+    """The current outage of the database, if there is one.
 
     Attributes:
-        since: when it was first found away, on the monotonic clock; None while it is here.
+        since: start of the outage on the monotonic clock, in seconds; None without an outage.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Outage:
         self._said_at = -INTERVAL
 
     def failed(self, error: BaseException) -> None:
-        """Note that the database could not be used."""
+        """Record that the database could not be used."""
         now = time.monotonic()
         if self.since is None:
             self.since, self._failures = now, 0
@@ -32,9 +32,9 @@ class Outage:
             log.warning("the database is not available: %s (%d times)", error, self._failures)
 
     def over(self) -> None:
-        """Note that it was used."""
+        """Record that the database was used."""
         since, self.since = self.since, None
-        # Of an end whose beginning was not said, nothing is said either.
+        # The end of an outage is logged only if its start was.
         if since is not None and self._said_at >= since:
             log.warning(
                 "the database is available again after %.1f s and %d failures",

@@ -1,4 +1,4 @@
-"""The pool of connections to PostgreSQL, and what counts as the database being away."""
+"""Connections to PostgreSQL: the pool, the kept connection, sessions; and what an outage is."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 else:  # the driver's classes take no parameters at run time
     Connection = asyncpg.Connection
 
-# As all requests of this process see it.
+# Shared by all connections of the process.
 OUTAGE = Outage()
 
-# Seconds. A request that waits longer is answered 503, and may be repeated.
+# Seconds. A request that waits longer is answered 503 and may be repeated.
 ACQUIRE_TIMEOUT = 5
 CLOSE_TIMEOUT = 1
 
@@ -28,24 +28,24 @@ CLOSE_TIMEOUT = 1
 SESSION = {
     "application_name": "segsvc",
     "timezone": "UTC",
-    # The server gives up before the client does, so that nothing runs on unobserved.
+    # The server gives up before the client does, so that no statement runs on unseen.
     "statement_timeout": "10s",
     "idle_in_transaction_session_timeout": "10s",
     # Statements here are short; compiling one would take longer than running it.
     "jit": "off",
 }
 
-# For what takes its time: a report or an import, with a client that is slow but steady.
+# For reports and imports, whose clients may be slow.
 LONG_SESSION = SESSION | {
     "statement_timeout": "1h",
     # A million users are sorted in memory.
     "work_mem": "64MB",
-    # When the service is killed, the statement that it waited for stops too, and frees its locks.
+    # If the service is killed, its statements are cancelled and their locks released.
     "client_connection_check_interval": "2s",
 }
 
-# Conditions of the server and its surroundings, not of what the client asked: no connection,
-# shutting down, out of disk or connections, read-only, timed out, deadlocked, login refused.
+# Conditions of the server, not of the request: no connection, shutting down, out of disk or
+# connections, read-only, timed out, deadlocked, login refused.
 _AWAY = (
     OSError,
     TimeoutError,
@@ -58,17 +58,17 @@ _AWAY = (
     asyncpg.TransactionRollbackError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
-    # What the driver says of a connection that was cut between two of its messages.
+    # Raised by the driver if the connection is cut between two messages.
     asyncpg.InternalClientError,
 )
 
 
 class Unavailable(Exception):  # noqa: N818 (a state of the database, not a mistake)
-    """The database cannot be used at the moment; trying again later is sound."""
+    """The database cannot be used at the moment; trying again later is safe."""
 
 
 class PoolExhausted(Unavailable):
-    """As many requests as allowed wait for a connection already."""
+    """The allowed number of requests waits for a connection already."""
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def _translated() -> Iterator[None]:
         OUTAGE.failed(error)
         raise Unavailable(f"{type(error).__name__}: {error}") from error
     except asyncpg.InterfaceError as error:
-        if isinstance(error, ValueError):  # a value that the driver refuses is a defect of ours
+        if isinstance(error, ValueError):  # the driver refuses a value: a defect of the service
             raise
         OUTAGE.failed(error)
         raise Unavailable(str(error)) from error  # the connection broke under the statement
@@ -88,7 +88,7 @@ def _translated() -> Iterator[None]:
 
 
 class Pool:
-    """Connections for requests, of which only so many may wait for one. It connects when asked."""
+    """Connections for requests, with a limit on waiting requests. It connects at the first use."""
 
     def __init__(self, dsn: str, limits: Limits) -> None:
         metrics.POOL_LIMIT.set(limits.pool)
@@ -100,7 +100,7 @@ class Pool:
             command_timeout=limits.statement_seconds + ACQUIRE_TIMEOUT,
             # Every statement is a file: the cache holds them all, for good.
             max_cached_statement_lifetime=0,
-            reset=_leave,
+            reset=_skip_reset,
             server_settings=SESSION | {"statement_timeout": f"{limits.statement_seconds}s"},
         )
         self.most = limits.pool + limits.waiting
@@ -114,17 +114,17 @@ class Pool:
         await self.connections.close()
 
 
-async def _leave(conn: Connection) -> None:
-    """Spare a connection that is given back the round trip of RESET ALL and its like.
+async def _skip_reset(conn: Connection) -> None:
+    """Skip the reset of a released connection, which costs a round trip.
 
-    No statement here leaves anything in its session: settings, cursors, channels and locks all
-    end with their transaction. The driver itself rolls back one that was left open.
+    No statement of the service changes its session: settings, cursors, channels and locks end with
+    the transaction. The driver rolls back a transaction that was left open.
     """
     del conn
 
 
 class KeptConnection:
-    """A connection that stays with its one user; one that broke is replaced at the next use."""
+    """A connection that is kept open for one user; a broken one is replaced at the next use."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -140,10 +140,10 @@ class KeptConnection:
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Connection]:
-        """Lend the connection, to one at a time.
+        """Lend the connection; it serves one caller at a time.
 
         Raises:
-            Unavailable: there is none to be had, or it broke, or it was too slow.
+            Unavailable: the connection cannot be opened, breaks, or is too slow.
         """
         with _translated():
             if self._conn is None or self._conn.is_closed():
@@ -157,7 +157,7 @@ class KeptConnection:
             try:
                 yield self._conn
             except BaseException:
-                # Whatever is left of a query that failed or was cancelled goes with it.
+                # The rest of a failed or cancelled query is discarded with the connection.
                 self._conn.terminate()
                 raise
 
@@ -167,8 +167,8 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
     """Lend a connection from `pool`.
 
     Raises:
-        PoolExhausted: too many wait for one already.
-        Unavailable: there is none, or it broke, or the server cannot do its work.
+        PoolExhausted: too many requests wait for one already.
+        Unavailable: no connection in time, or it breaks, or the server cannot work.
     """
     if pool.asking >= pool.most:
         raise PoolExhausted
@@ -179,7 +179,7 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
                 try:
                     yield conn
                 except asyncpg.ReadOnlySQLTransactionError:
-                    # Sessions may stay read-only for good when the server is not any more.
+                    # A session may stay read-only after the server has become writable.
                     conn.terminate()
                     raise
     finally:
@@ -188,10 +188,10 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def session(dsn: str) -> AsyncIterator[Connection]:
-    """Open a connection for work that takes its time, and close it after.
+    """Open a connection for long work and close it afterwards.
 
     Raises:
-        Unavailable: there is none, or it broke, or the server cannot do its work.
+        Unavailable: it cannot be opened, or breaks, or the server cannot work.
     """
     with _translated():
         conn = await asyncpg.connect(dsn, timeout=ACQUIRE_TIMEOUT, server_settings=LONG_SESSION)

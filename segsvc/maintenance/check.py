@@ -1,4 +1,4 @@
-"""The statements that look for what must never be. They only read."""
+"""`segsvc check`: look for broken invariants. The statements only read."""
 
 from collections.abc import AsyncIterator
 
@@ -8,25 +8,25 @@ from segsvc.db.sql import statement
 
 OVERLAPPING_PERIODS = statement("maintenance/find_overlapping_periods")
 PERIODS_OUTSIDE_SEGMENTS = statement("maintenance/find_periods_outside_segments")
-PERIODS_OF_STRANGERS = statement("maintenance/find_periods_of_unknown_users")
+PERIODS_OF_UNKNOWN_USERS = statement("maintenance/find_periods_of_unknown_users")
 ROLLOUTS_OUTSIDE_SEGMENTS = statement("maintenance/find_rollouts_outside_segments")
 OVERLAPPING_LIVES = statement("maintenance/find_overlapping_lives")
 LIST_USERS = statement("maintenance/list_users")
 REPLAY = statement("maintenance/replay")
 
 STRUCTURE = {
-    "a period begins before an earlier one ends": OVERLAPPING_PERIODS,
-    "a period begins outside the life of its segment": PERIODS_OUTSIDE_SEGMENTS,
-    "a period is of a user who is not known": PERIODS_OF_STRANGERS,
-    "a rollout begins outside the life of its segment": ROLLOUTS_OUTSIDE_SEGMENTS,
-    "a segment was created before its namesake was deleted": OVERLAPPING_LIVES,
+    "a period starts before an earlier one ends": OVERLAPPING_PERIODS,
+    "a period starts outside the life of its segment": PERIODS_OUTSIDE_SEGMENTS,
+    "a period belongs to a user who is not registered": PERIODS_OF_UNKNOWN_USERS,
+    "a rollout starts outside the life of its segment": ROLLOUTS_OUTSIDE_SEGMENTS,
+    "a segment was created before the earlier one with its slug was deleted": OVERLAPPING_LIVES,
 }
 
 BATCH = 1000
 
 
 async def structure(conn: Connection) -> list[str]:
-    """Return what is wrong with the rows, each with its place."""
+    """Return the broken rules of single rows, each with its place."""
     found = []
     for wrong, query in STRUCTURE.items():
         for row in await conn.fetch(query):
@@ -36,9 +36,9 @@ async def structure(conn: Connection) -> list[str]:
 
 
 async def replay(conn: Connection) -> AsyncIterator[tuple[int, list[str]]]:
-    """Replay the events of all users, batch by batch; yield how many, and what is wrong with them.
+    """Replay the events of all users; yield for each batch the number of users and the faults.
 
-    Events replayed up to now must give the segments that are read, and alternate (section 4).
+    Events must alternate, and replayed up to now they must give the current segments.
     """
     after = 0
     while user_ids := [row["id"] for row in await conn.fetch(LIST_USERS, after, BATCH)]:

@@ -1,4 +1,4 @@
-"""The statements about retention."""
+"""`segsvc prune`: delete what ended before a time."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
 
 COUNT = statement("maintenance/count_ended")
-LIST_DEAD_SEGMENTS = statement("maintenance/list_deleted_segments")
+LIST_DELETED_SEGMENTS = statement("maintenance/list_deleted_segments")
 DELETE_PERIODS = statement("maintenance/delete_periods")
 DELETE_PERIODS_OF_SEGMENT = statement("maintenance/delete_periods_of_segment")
 DELETE_ROLLOUTS = statement("maintenance/delete_rollouts")
@@ -19,7 +19,7 @@ BATCH = 10_000
 
 @dataclass(frozen=True)
 class Ended:
-    """How many rows ended before some time."""
+    """Numbers of rows that ended before a time."""
 
     periods: int
     rollouts: int
@@ -27,23 +27,22 @@ class Ended:
 
 
 async def count(conn: Connection, before: datetime) -> Ended:
-    """Return what `prune` would delete."""
+    """Return how many rows `prune` would delete."""
     row = await conn.fetchrow(COUNT, before)
     assert row is not None
     return Ended(**row)
 
 
 async def prune(conn: Connection, before: datetime) -> AsyncIterator[int]:
-    """Delete what ended before `before`; yield how many rows went, batch by batch.
+    """Delete what ended before `before`; yield the number of deleted rows for each batch.
 
-    What ended at that very moment stays, because the stays of the month that begins then may
-    continue from it. Each batch is a transaction of its own: it can be broken off at any time,
-    and taken up again.
+    What ended at `before` stays: stays of the month that starts then may continue from it. Each
+    batch is a transaction, so a prune can be interrupted and repeated.
     """
     while rows := _rows(await conn.execute(DELETE_PERIODS, before, BATCH)):
         yield rows
     yield _rows(await conn.execute(DELETE_ROLLOUTS, before))
-    for segment in await conn.fetch(LIST_DEAD_SEGMENTS, before):
+    for segment in await conn.fetch(LIST_DELETED_SEGMENTS, before):
         while rows := _rows(await conn.execute(DELETE_PERIODS_OF_SEGMENT, segment["id"], BATCH)):
             yield rows
         yield _rows(await conn.execute(DELETE_SEGMENT, segment["id"]))

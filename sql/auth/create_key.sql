@@ -1,11 +1,11 @@
 -- sql/auth/create_key.sql
--- Creates a key, unless its name was ever given.
+-- Creates a key, unless its name was ever used.
 --
 -- $1 name text
 -- $2 role text
 -- $3 hash bytea
 --
--- Returns: one row: name text; none if the name was given
+-- Returns: one row: name text; none if the name was used
 -- Locks:   its own new row
 -- Index:   api_key_pkey
 

@@ -1,5 +1,5 @@
 -- sql/auth/list_keys.sql
--- Lists all keys, those that were revoked too, in the order of their names.
+-- Lists all keys, revoked ones included, in the order of their names.
 --
 -- Returns: a row each: name text, role text, hash bytea, created_at timestamptz,
 --          revoked_at timestamptz or null

@@ -1,5 +1,5 @@
 -- sql/maintenance/count_ended.sql
--- Counts what a pruning would delete.
+-- Counts what a prune would delete.
 --
 -- $1 before timestamptz
 --
@@ -19,7 +19,7 @@ SELECT
             SELECT m.user_id
             FROM membership AS m
             WHERE m.segment_id = s.id AND m.valid_to >= $1::timestamptz
-        ) AS alive ON TRUE
+        ) AS kept ON TRUE
         WHERE s.deleted_at < $1::timestamptz
     ) AS periods,
     (

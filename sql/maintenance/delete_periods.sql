@@ -5,7 +5,7 @@
 -- $2 limit  bigint
 --
 -- Returns: nothing
--- Locks:   the rows it deletes, which nobody changes any more
+-- Locks:   the rows it deletes, which no writer changes any more
 -- Index:   membership_valid_to_idx, membership_pkey
 
 DELETE FROM membership AS m

@@ -1,22 +1,22 @@
 -- sql/maintenance/delete_periods_of_segment.sql
--- Deletes a batch of the periods of a segment that is no longer live.
+-- Deletes a batch of the periods of a deleted segment.
 --
 -- $1 segment_id bigint
 -- $2 limit      bigint
 --
 -- Returns: nothing
--- Locks:   the rows it deletes, which nobody changes any more
+-- Locks:   the rows it deletes, which no writer changes any more
 -- Index:   membership_segment_id_user_id_idx, membership_pkey
 
 DELETE FROM membership AS m
 USING (
     SELECT
-        dead.user_id,
-        dead.valid_to,
-        dead.segment_id
-    FROM membership AS dead
-    WHERE dead.segment_id = $1::bigint
-    ORDER BY dead.user_id
+        deleted.user_id,
+        deleted.valid_to,
+        deleted.segment_id
+    FROM membership AS deleted
+    WHERE deleted.segment_id = $1::bigint
+    ORDER BY deleted.user_id
     LIMIT $2::bigint
 ) AS batch
 WHERE

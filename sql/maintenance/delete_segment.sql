@@ -1,5 +1,5 @@
 -- sql/maintenance/delete_segment.sql
--- Deletes the row of a segment that is no longer live and has neither periods nor rollouts.
+-- Deletes the row of a deleted segment that has neither periods nor rollouts.
 --
 -- $1 segment_id bigint
 --

@@ -1,5 +1,5 @@
 -- sql/maintenance/find_overlapping_periods.sql
--- Finds periods of a user and a segment that begin before an earlier one ends.
+-- Finds periods of a user and a segment that start before an earlier one ends.
 --
 -- Returns: a row each: user_id bigint, segment_id bigint, at timestamptz
 -- Locks:   none

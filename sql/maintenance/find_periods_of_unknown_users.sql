@@ -1,5 +1,5 @@
 -- sql/maintenance/find_periods_of_unknown_users.sql
--- Finds periods of users who are not known.
+-- Finds periods of users who are not registered.
 --
 -- Returns: a row each: user_id bigint, segment_id bigint, at timestamptz
 -- Locks:   none

@@ -1,5 +1,5 @@
 -- sql/maintenance/find_periods_outside_segments.sql
--- Finds periods that begin outside the life of their segment, or that have none.
+-- Finds periods that start outside the life of their segment, or whose segment does not exist.
 --
 -- Returns: a row each: user_id bigint, segment_id bigint, at timestamptz
 -- Locks:   none

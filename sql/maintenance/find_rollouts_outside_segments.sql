@@ -1,5 +1,5 @@
 -- sql/maintenance/find_rollouts_outside_segments.sql
--- Finds rollouts that begin outside the life of their segment.
+-- Finds rollouts that start outside the life of their segment.
 --
 -- Returns: a row each: segment_id bigint, at timestamptz
 -- Locks:   none

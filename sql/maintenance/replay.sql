@@ -3,12 +3,12 @@
 --
 -- $1 user_ids bigint[]
 --
--- Returns: a row a user, in the order asked: user_id bigint, segments text[] sorted bytewise,
---          alternates boolean: whether each segment's events are add, remove, add, ...
+-- Returns: a row for each user, in the order asked: user_id bigint, segments text[] sorted
+--          bytewise, alternates boolean: whether each segment's events are add, remove, add, ...
 -- Locks:   none
 -- Index:   membership_pkey, membership_segment_id_user_id_idx, users_pkey
 
-WITH met AS (
+WITH related AS (
     SELECT
         m.user_id,
         m.segment_id
@@ -24,15 +24,15 @@ WITH met AS (
 
 event AS (
     SELECT
-        met.user_id,
+        related.user_id,
         s.slug,
         e.operation,
         e.operation = coalesce(lag(e.operation) OVER earlier_first, 'remove') AS repeats,
         lead(e.at) OVER earlier_first IS NULL AS is_last
-    FROM met
-    INNER JOIN segment AS s ON met.segment_id = s.id
-    CROSS JOIN LATERAL stay_events(met.user_id, met.segment_id) AS e
-    WINDOW earlier_first AS (PARTITION BY met.user_id, met.segment_id ORDER BY e.at)
+    FROM related
+    INNER JOIN segment AS s ON related.segment_id = s.id
+    CROSS JOIN LATERAL stay_events(related.user_id, related.segment_id) AS e
+    WINDOW earlier_first AS (PARTITION BY related.user_id, related.segment_id ORDER BY e.at)
 )
 
 SELECT

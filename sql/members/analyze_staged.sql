@@ -1,9 +1,8 @@
 -- sql/members/analyze_staged.sql
--- Tells the planner how many ids a file holds, and how many of them are different.
--- Needs: members/stage.
+-- Gives the planner the number of ids in a file, and of different ones. Needs: members/stage.
 --
 -- Returns: nothing
--- Locks:   none that matter: the table is this connection's own
+-- Locks:   the temporary table, which only this connection sees
 -- Index:   none
 
 ANALYZE staged (user_id)

@@ -9,46 +9,55 @@
 -- Locks:   none
 -- Index:   membership_segment_id_user_id_idx, users_pkey
 --
--- Of an automatic segment these are also the known users who are in by percentage, found by
--- hashing each; the scalar subqueries keep a manual segment from reading any. Such a user is in
--- since three things all held: the user was known, the last period by hand was over, and the
--- percentages were high enough without a gap. They are looked for up to the last user by hand
--- of a full page, or else a page of users by hand would read all users who are known.
+-- In an automatic segment these include the known users who are in by percentage, found by hashing
+-- each known user. In a manual segment no user is read: the scalar subqueries are evaluated first.
+-- A user is in by percentage since the latest of three times: the user became known, the last
+-- period by hand ended, and the rollouts admit the user from then on without a gap.
 
-WITH past AS (
+WITH past_rollout AS (
     SELECT
-        r.threshold,
+        r.salt,
+        r.points,
         r.valid_from,
         coalesce(
             r.valid_to = lag(r.valid_from) OVER newest_first,
             r.valid_to > now()
-        ) AS goes_on
+        ) AS continues
     FROM rollout AS r
     WHERE r.segment_id = $1::bigint AND r.valid_from <= now()
     WINDOW newest_first AS (ORDER BY r.valid_from DESC)
 ),
 
+-- The points that are admitted from valid_from until now, if no gap follows.
+-- MATERIALIZED: the window functions run once, not once a user.
 admission AS MATERIALIZED (
     SELECT
+        past.salt,
         past.valid_from,
-        min(past.threshold) OVER newest_first AS threshold,
-        bool_and(past.goes_on) OVER newest_first AS goes_on
-    FROM past
+        range_intersect_agg(past.points) OVER newest_first AS points,
+        bool_and(past.continues) OVER newest_first AS continues
+    FROM past_rollout AS past
     WINDOW newest_first AS (ORDER BY past.valid_from DESC)
 ),
 
-named AS MATERIALIZED (
+-- The rollout in force: no row if there is none, or if the segment is not live.
+in_force AS MATERIALIZED (
     SELECT
-        s.slug,
-        (
-            SELECT max(a.threshold)
-            FROM admission AS a
-            WHERE a.goes_on
-        ) AS threshold
-    FROM segment AS s
-    WHERE s.id = $1::bigint AND s.deleted_at > now() AND s.created_at <= now()
+        a.salt,
+        a.points
+    FROM admission AS a
+    WHERE
+        a.continues
+        AND EXISTS (
+            SELECT FROM segment AS s
+            WHERE s.id = $1::bigint AND s.deleted_at > now() AND s.created_at <= now()
+        )
+    ORDER BY a.valid_from DESC
+    LIMIT 1
 ),
 
+-- The last user by hand of a full page: users by percentage are searched no further. Without it, a
+-- page of users by hand would read all known users.
 last_by_hand AS MATERIALIZED (
     SELECT max(page.user_id) AS user_id
     FROM (
@@ -86,7 +95,10 @@ FROM (
             AND m.included
             AND m.valid_to > now()
             AND m.valid_from <= now()
-            AND EXISTS (SELECT FROM named)
+            AND EXISTS (
+                SELECT FROM segment AS s
+                WHERE s.id = $1::bigint AND s.deleted_at > now() AND s.created_at <= now()
+            )
         ORDER BY m.user_id
         LIMIT $3::bigint
     )
@@ -101,9 +113,7 @@ FROM (
                 (
                     SELECT min(a.valid_from)
                     FROM admission AS a
-                    WHERE
-                        a.goes_on
-                        AND rollout_point((SELECT named.slug FROM named), u.id) < a.threshold
+                    WHERE a.continues AND rollout_point(a.salt, u.id) <@ a.points
                 )
             ) AS since,
             NULL AS expires_at
@@ -120,9 +130,9 @@ FROM (
             u.id > $2::bigint
             AND u.first_seen_at <= now()
             AND u.id <= coalesce((SELECT l.user_id FROM last_by_hand AS l), 9223372036854775807)
-            AND (SELECT named.threshold FROM named) > 0
-            AND rollout_point((SELECT named.slug FROM named), u.id)
-            < (SELECT named.threshold FROM named)
+            AND (SELECT NOT isempty(f.points) FROM in_force AS f)
+            AND rollout_point((SELECT f.salt FROM in_force AS f), u.id)
+            <@ (SELECT f.points FROM in_force AS f)
             AND by_hand.decides IS NOT TRUE
         ORDER BY u.id
         LIMIT $3::bigint

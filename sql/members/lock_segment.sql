@@ -7,12 +7,14 @@
 -- Locks:   the slug, shared (see segments/lock_slug), then the segment FOR KEY SHARE
 -- Index:   segment_deleted_at_slug_key
 
-WITH turn AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock_shared(hashtextextended($1::text, 0) & 255)
+-- MATERIALIZED and count(*): the slug is locked before the segment.
+WITH slug_lock AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock_shared(1936026483, slug.bucket)
+    FROM (SELECT (hashtextextended($1::text, 0) & 255)::integer AS bucket) AS slug
 )
 
 SELECT s.id
-FROM (SELECT count(*) AS turns FROM turn) AS done
+FROM (SELECT count(*) AS slug_locks FROM slug_lock) AS after_slug_lock
 CROSS JOIN segment AS s
 WHERE s.slug = $1::text AND s.deleted_at = 'infinity'
 FOR KEY SHARE OF s

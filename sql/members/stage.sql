@@ -1,5 +1,5 @@
 -- sql/members/stage.sql
--- Makes room for the user ids of a file. Lives as long as the connection.
+-- Creates the temporary table for the user ids of a file. It lives as long as the connection.
 --
 -- Returns: nothing
 -- Locks:   none

@@ -1,16 +1,16 @@
 -- sql/ofrep/find.sql
--- Tells of pairs of a user and a slug what the slugs of the user's segments leave open.
+-- Returns for each (user, slug): is the segment live, is it automatic, is the user in by hand.
 --
 -- $1 user_ids bigint[]
 -- $2 slugs    text[], one for each of them
 --
--- Returns: a row a pair, in the order asked: live boolean, automatic boolean,
+-- Returns: a row for each pair, in the order asked: live boolean, automatic boolean,
 --          by_hand boolean: whether the user is in by hand now
 -- Locks:   none
 -- Index:   segment_deleted_at_slug_key, membership_segment_id_user_id_idx
 --
--- Whether the user is in is not asked here: memberships/list_at alone says the rule. No two periods
--- of a user and a segment cover now, so a pair has one row.
+-- Whether the user is in is the answer of users/list_at. At most one period of a user and a segment
+-- covers now, so each pair has one row.
 
 SELECT
     s.id IS NOT NULL AS live,

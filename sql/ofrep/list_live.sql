@@ -5,7 +5,7 @@
 -- Locks:   none
 -- Index:   none, or segment_deleted_at_slug_key where most segments are deleted
 --
--- An answer with all carries nothing else of what segments/list_live returns.
+-- An evaluation of all flags needs no other column of segments/list_live.
 
 SELECT
     s.slug,

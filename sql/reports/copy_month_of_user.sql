@@ -1,8 +1,8 @@
 -- sql/reports/copy_month_of_user.sql
--- Lists the events of one user in a month, for COPY: the driver puts the values in as literals.
+-- Lists the events of one user in a month, for COPY: the driver sends the parameters as literals.
 --
--- $1 from    timestamptz, the first moment
--- $2 to      timestamptz, the moment after the last
+-- $1 from    timestamptz, inclusive
+-- $2 to      timestamptz, exclusive
 -- $3 user_id bigint
 --
 -- Returns: a row each, ordered by time and slug: user_id bigint, slug text, operation text,
@@ -10,7 +10,7 @@
 -- Locks:   none
 -- Index:   membership_pkey, users_pkey
 
-WITH met AS (
+WITH related_segment AS (
     SELECT m.segment_id
     FROM membership AS m
     WHERE m.user_id = $3::bigint
@@ -24,8 +24,8 @@ SELECT
     s.slug,
     e.operation,
     to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at
-FROM met
-INNER JOIN segment AS s ON met.segment_id = s.id
-CROSS JOIN LATERAL stay_events($3::bigint, met.segment_id) AS e
+FROM related_segment AS related
+INNER JOIN segment AS s ON related.segment_id = s.id
+CROSS JOIN LATERAL stay_events($3::bigint, related.segment_id) AS e
 WHERE e.at >= $1::timestamptz AND e.at < $2::timestamptz
 ORDER BY e.at, s.slug

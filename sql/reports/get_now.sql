@@ -1,5 +1,5 @@
 -- sql/reports/get_now.sql
--- Tells the time.
+-- Returns the time of the database.
 --
 -- Returns: one row: now timestamptz
 -- Locks:   none

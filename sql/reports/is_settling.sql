@@ -1,5 +1,5 @@
 -- sql/reports/is_settling.sql
--- Tells whether a write is under way that may have read the clock before a time, once that is past.
+-- Returns whether a write is under way that may have read the clock before a past time.
 --
 -- $1 before timestamptz
 --
@@ -8,8 +8,8 @@
 -- Index:   none
 --
 -- Every write takes its transaction id, and locks rows of segment or users, before it reads the
--- clock. So one that has done neither yet will read a later time, and need not be waited for; nor
--- need one that began later, or one that only receives a file.
+-- clock. A transaction that has done neither will read a later time, so it is not waited for. One
+-- that started after that time, or only receives a file, is not waited for either.
 
 SELECT
     clock_timestamp() >= $1::timestamptz

@@ -4,14 +4,14 @@
 -- $1 slug        text
 -- $2 description text
 -- $3 percent     numeric, null for a manual segment
--- $4 actor       text, null for nobody in particular
+-- $4 actor       text, null without an API key
 --
 -- Returns: one row: slug text, description text, percent numeric, created_at timestamptz;
 --          none if the slug is taken
 -- Locks:   its own new rows
 -- Index:   segment_deleted_at_slug_key
 --
--- A life begins after every earlier life of the slug, even if the clock has stepped back.
+-- A life starts after every earlier life of the slug, even if the clock has stepped back.
 
 WITH created AS (
     INSERT INTO segment AS s (slug, description, created_at, created_by)
@@ -21,9 +21,9 @@ WITH created AS (
         greatest(
             clock_timestamp(),
             (
-                SELECT max(dead.deleted_at) + interval '1 microsecond'
-                FROM segment AS dead
-                WHERE dead.slug = $1::text AND dead.deleted_at < 'infinity'
+                SELECT max(deleted.deleted_at) + interval '1 microsecond'
+                FROM segment AS deleted
+                WHERE deleted.slug = $1::text AND deleted.deleted_at < 'infinity'
             )
         ) AS created_at,
         $4::text AS created_by
@@ -31,11 +31,13 @@ WITH created AS (
     RETURNING s.id, s.slug, s.description, s.created_at
 ),
 
-begun AS (
-    INSERT INTO rollout (segment_id, percent, valid_from, opened_by)
+opened AS (
+    INSERT INTO rollout (segment_id, percent, salt, points, valid_from, opened_by)
     SELECT
         created.id AS segment_id,
         $3::numeric AS percent,
+        created.slug AS salt,
+        rollout_points($3::numeric) AS points,
         created.created_at AS valid_from,
         $4::text AS opened_by
     FROM created

@@ -1,19 +1,19 @@
 -- sql/segments/delete.sql
--- Ends the life of a segment and its rollout: two rows at most, however many members it has.
+-- Ends the life of a segment and its rollout: at most two rows, however many members it has.
 -- Needs: segments/lock_slug, segments/lock.
 --
 -- $1 id    bigint
 -- $2 now   timestamptz, read after the segment was locked
--- $3 actor text, null for nobody in particular
+-- $3 actor text, null without an API key
 --
 -- Returns: nothing
--- Locks:   both rows; the segment's lock keeps others away
+-- Locks:   both rows; the lock of the segment excludes other writers
 -- Index:   segment_pkey
 --
--- By the rule the rollout would be over without its end; with it, reads need not pass over the
--- rollouts of dead segments.
+-- Membership already ends with the life of the segment. The rollout is closed too, so that reads do
+-- not scan the rollouts of deleted segments.
 
-WITH ended AS (
+WITH closed AS (
     UPDATE rollout AS r
     SET
         valid_to = greatest($2::timestamptz, r.valid_from + interval '1 microsecond'),

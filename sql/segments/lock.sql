@@ -1,5 +1,5 @@
 -- sql/segments/lock.sql
--- Locks a live segment for a change of its life or its percentage, and reads the clock after it.
+-- Locks a live segment for a change of its life or its percentage, then reads the clock.
 -- Needs: segments/lock_slug.
 --
 -- $1 slug text
@@ -8,6 +8,7 @@
 -- Locks:   the segment FOR UPDATE
 -- Index:   segment_deleted_at_slug_key
 
+-- MATERIALIZED: the row is locked before the clock is read.
 WITH locked AS MATERIALIZED (
     SELECT s.id
     FROM segment AS s

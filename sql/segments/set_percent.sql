@@ -1,20 +1,21 @@
 -- sql/segments/set_percent.sql
--- Ends the rollout of a segment and begins another, unless it has that percentage already.
+-- Closes the rollout of a segment and opens another, unless it has that percentage already.
 -- Needs: segments/lock_slug, segments/lock.
 --
 -- $1 id      bigint
 -- $2 now     timestamptz, read after the segment was locked
 -- $3 percent numeric, null to make the segment manual
--- $4 actor   text, null for nobody in particular
+-- $4 actor   text, null without an API key
 --
 -- Returns: nothing
--- Locks:   the rollout it ends; the segment's lock keeps others away
--- Index:   none: the rollouts are few
+-- Locks:   the rollout that it closes; the lock of the segment excludes other writers
+-- Index:   segment_pkey
 --
--- The new row takes its beginning from the end of the old one, which orders the two writes and
--- leaves no gap. A bound is after the one before it, even if the clock has stepped back.
+-- The new row starts where the old one ends: this orders the two writes, as the exclusion
+-- constraint needs, and leaves no gap. A start is after every earlier end, even if the clock has
+-- stepped back.
 
-WITH ended AS (
+WITH closed AS (
     UPDATE rollout AS r
     SET
         valid_to = greatest($2::timestamptz, r.valid_from + interval '1 microsecond'),
@@ -32,16 +33,20 @@ earlier AS (
     WHERE r.segment_id = $1::bigint AND r.valid_to < 'infinity'
 )
 
-INSERT INTO rollout (segment_id, percent, valid_from, opened_by)
+INSERT INTO rollout (segment_id, percent, salt, points, valid_from, opened_by)
 SELECT
-    $1::bigint AS segment_id,
+    s.id AS segment_id,
     $3::numeric AS percent,
-    greatest($2::timestamptz, max(ended.valid_to), max(earlier.valid_to)) AS valid_from,
+    s.slug AS salt,
+    rollout_points($3::numeric) AS points,
+    greatest($2::timestamptz, closed.valid_to, earlier.valid_to) AS valid_from,
     $4::text AS opened_by
-FROM earlier
-LEFT JOIN ended ON TRUE
-HAVING
-    $3::numeric IS NOT NULL
+FROM segment AS s
+CROSS JOIN earlier
+LEFT JOIN closed ON TRUE
+WHERE
+    s.id = $1::bigint
+    AND $3::numeric IS NOT NULL
     AND NOT EXISTS (
         SELECT FROM rollout AS r
         WHERE

@@ -1,28 +1,31 @@
 -- sql/users/change.sql
--- Puts a user into segments and takes the user out of others. Needs: users/lock.
+-- Adds a user to segments and removes the user from others. Needs: users/lock.
 --
 -- $1 user_id bigint
 -- $2 now     timestamptz, read after the user was locked
 -- $3 add     bigint[], ids of locked segments
--- $4 until   timestamptz[], the end for each of them, after $2; null for none
+-- $4 until   timestamptz[], the end for each of them, after $2; null for no end
 -- $5 remove  bigint[], ids of locked segments, none of them in $3
--- $6 actor   text, null for nobody in particular
+-- $6 actor   text, null without an API key
 --
 -- Returns: a row for each segment changed: segment_id bigint, included boolean
--- Locks:   the periods it ends or moves the end of; the user's lock keeps others away
+-- Locks:   the periods that it closes or extends; the lock of the user excludes other writers
 -- Index:   membership_pkey
 --
--- What each wish meets       | nothing             | included            | excluded
--- add                        | begin included      | move the end        | end, begin included
--- remove, automatic segment  | begin excluded      | end, begin excluded | -
--- remove, manual segment     | -                   | end                 | -
+-- request                    | no current period | included               | excluded
+-- add                        | open included     | move the end           | close, open included
+-- remove, automatic segment  | open excluded     | close, open excluded   | nothing
+-- remove, manual segment     | nothing           | close                  | nothing
 --
--- A period ends after its beginning and begins after the one before it, even if the clock has
--- stepped back; the latest period that has not ended is the one met. Ends are written before
--- beginnings, because no two periods of a user and a segment may end together, at infinity too.
--- Whoever sets an end in advance is who closed the period.
+-- The current period is the latest one that has not ended. A period ends after its start, and
+-- starts after the period before it, even if the clock has stepped back. The key that sets an end
+-- in advance is the one that closed the period.
+--
+-- members/change is the same for the users of a file. One statement over arrays for both was slower:
+-- 0.93 ms instead of 0.35 for a user and two segments, 11.7 s instead of 8.8 for a file of a million,
+-- whose ids would be in the memory of the service too (PostgreSQL 18, interleaved, medians).
 
-WITH wanted AS (
+WITH requested AS (
     SELECT
         a.segment_id,
         TRUE AS included,
@@ -36,52 +39,53 @@ WITH wanted AS (
     FROM unnest($5::bigint[]) AS r (segment_id)
 ),
 
-met AS (
-    SELECT DISTINCT ON (wanted.segment_id)
-        wanted.segment_id,
-        wanted.included,
-        wanted.valid_to,
+current_period AS (
+    SELECT DISTINCT ON (requested.segment_id)
+        requested.segment_id,
+        requested.included,
+        requested.valid_to,
         m.included AS was_included,
         m.valid_to AS old_valid_to,
-        greatest($2::timestamptz, m.valid_from + interval '1 microsecond') AS bound,
-        wanted.included OR EXISTS (
+        greatest($2::timestamptz, m.valid_from + interval '1 microsecond') AS change_at,
+        requested.included OR EXISTS (
             SELECT FROM rollout AS r
-            WHERE r.segment_id = wanted.segment_id AND r.valid_to = 'infinity'
-        ) AS begins
-    FROM wanted
+            WHERE r.segment_id = requested.segment_id AND r.valid_to = 'infinity'
+        ) AS opens
+    FROM requested
     LEFT JOIN membership AS m
         ON
             m.user_id = $1::bigint
-            AND wanted.segment_id = m.segment_id
+            AND requested.segment_id = m.segment_id
             AND m.valid_to > $2::timestamptz
-    ORDER BY wanted.segment_id ASC, m.valid_to DESC
+    ORDER BY requested.segment_id ASC, m.valid_to DESC
 ),
 
+-- MATERIALIZED: read three times below, and always as of before the writes.
 changed AS MATERIALIZED (
     SELECT
-        met.segment_id,
-        met.included,
-        met.old_valid_to,
-        met.bound,
-        met.begins,
-        greatest(met.valid_to, met.bound + interval '1 microsecond') AS valid_to,
-        met.included AND coalesce(met.was_included, FALSE) AS moves
-    FROM met
+        c.segment_id,
+        c.included,
+        c.old_valid_to,
+        c.change_at,
+        c.opens,
+        greatest(c.valid_to, c.change_at + interval '1 microsecond') AS valid_to,
+        c.included AND coalesce(c.was_included, FALSE) AS moves_end
+    FROM current_period AS c
     WHERE
         CASE
-            WHEN met.was_included IS NULL THEN met.begins
-            WHEN met.included AND met.was_included THEN met.valid_to <> met.old_valid_to
-            ELSE met.included <> met.was_included
+            WHEN c.was_included IS NULL THEN c.opens
+            WHEN c.included AND c.was_included THEN c.valid_to <> c.old_valid_to
+            ELSE c.included <> c.was_included
         END
 ),
 
-ended AS (
+closed AS (
     UPDATE membership AS m
     SET
-        valid_to = CASE WHEN changed.moves THEN changed.valid_to ELSE changed.bound END,
+        valid_to = CASE WHEN changed.moves_end THEN changed.valid_to ELSE changed.change_at END,
         removed = NOT changed.included,
         closed_by = CASE
-            WHEN NOT changed.moves OR changed.valid_to < 'infinity' THEN $6::text
+            WHEN NOT changed.moves_end OR changed.valid_to < 'infinity' THEN $6::text
         END
     FROM changed
     WHERE
@@ -91,7 +95,7 @@ ended AS (
     RETURNING m.segment_id
 ),
 
-begun AS (
+opened AS (
     INSERT INTO membership (
         user_id, segment_id, included, valid_from, valid_to, opened_by, closed_by
     )
@@ -99,13 +103,15 @@ begun AS (
         $1::bigint AS user_id,
         changed.segment_id,
         changed.included,
-        changed.bound AS valid_from,
+        changed.change_at AS valid_from,
         changed.valid_to,
         $6::text AS opened_by,
         CASE WHEN changed.valid_to < 'infinity' THEN $6::text END AS closed_by
-    FROM (SELECT count(*) AS ends FROM ended) AS done
+    -- count(*) makes the insert wait for the updates: the primary key allows no two periods of a
+    -- user and a segment that end together, not even at infinity.
+    FROM (SELECT count(*) AS periods FROM closed) AS after_close
     CROSS JOIN changed
-    WHERE changed.begins AND NOT changed.moves
+    WHERE changed.opens AND NOT changed.moves_end
 )
 
 SELECT

@@ -1,5 +1,5 @@
 -- sql/users/explain.sql
--- Lists the live segments that a user is in or kept out of now, and why.
+-- Lists the live segments that a user is in or is excluded from now, and why.
 --
 -- $1 user_id bigint
 --
@@ -9,8 +9,8 @@
 -- Locks:   none
 -- Index:   membership_pkey, membership_segment_id_user_id_idx, segment_pkey, users_pkey
 --
--- A user is in by rollout since the beginning of the stay that covers now: the times of high
--- enough percentages, from when the user was known, less the times decided by hand.
+-- A user is in by rollout since the start of the stay that covers now: the times of rollouts that
+-- admit the user, from when the user was known, minus the times decided by hand.
 
 WITH by_hand AS (
     SELECT
@@ -29,7 +29,7 @@ by_rollout AS (
         s.slug,
         r.percent,
         r.opened_by,
-        rollout_point(s.slug, $1::bigint) AS point
+        rollout_point(r.salt, $1::bigint) AS point
     FROM rollout AS r
     INNER JOIN segment AS s ON r.segment_id = s.id
     WHERE
@@ -37,7 +37,7 @@ by_rollout AS (
         AND r.valid_from <= now()
         AND s.deleted_at > now()
         AND s.created_at <= now()
-        AND rollout_point(s.slug, $1::bigint) < r.threshold
+        AND rollout_point(r.salt, $1::bigint) <@ r.points
 )
 
 SELECT
@@ -47,7 +47,7 @@ SELECT
     by_hand.valid_from AS since,
     nullif(by_hand.valid_to, 'infinity') AS expires_at,
     r.percent,
-    CASE WHEN r.percent IS NOT NULL THEN rollout_point(s.slug, $1::bigint) END AS point,
+    rollout_point(r.salt, $1::bigint) AS point,
     by_hand.opened_by AS actor
 FROM by_hand
 INNER JOIN segment AS s ON by_hand.segment_id = s.id
@@ -70,7 +70,9 @@ CROSS JOIN
         (
             SELECT range_agg(tstzrange(past.valid_from, past.valid_to))
             FROM rollout AS past
-            WHERE past.segment_id = by_rollout.segment_id AND by_rollout.point < past.threshold
+            WHERE
+                past.segment_id = by_rollout.segment_id
+                AND rollout_point(past.salt, $1::bigint) <@ past.points
         )
         * tstzmultirange(
             tstzrange(

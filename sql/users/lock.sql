@@ -1,32 +1,33 @@
 -- sql/users/lock.sql
--- Locks live segments and then a user, registered if need be, and reads the clock after that.
+-- Locks live segments, then a user, who is registered if necessary, then reads the clock.
 --
 -- $1 user_id bigint
 -- $2 slugs   text[]
 --
--- Returns: one row: ids bigint[] and slugs text[] of those that are live,
+-- Returns: one row: ids bigint[] and slugs text[] of the live segments,
 --          locked_at timestamptz
 -- Locks:   the slugs, shared, in the order of their buckets (see segments/lock_slug), the segments
---          FOR KEY SHARE in the order of their ids, then the user's row
+--          FOR KEY SHARE in the order of their ids, then the row of the user
 -- Index:   segment_deleted_at_slug_key, users_pkey
 --
--- Each step takes its rows from the one before, which is what makes the order certain. The
--- update that never happens locks a user's row that is there without rewriting it.
+-- Each step reads from the step before it, which fixes the order of the locks.
 
-WITH turn AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock_shared(slug.bucket)
+-- MATERIALIZED: evaluated once and as a whole, before the next step.
+WITH slug_locks AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock_shared(1936026483, slug.bucket)
     FROM (
-        SELECT DISTINCT hashtextextended(w.slug, 0) & 255 AS bucket
-        FROM unnest($2::text[]) AS w (slug)
+        SELECT DISTINCT (hashtextextended(asked.slug, 0) & 255)::integer AS bucket
+        FROM unnest($2::text[]) AS asked (slug)
         ORDER BY bucket
     ) AS slug
 ),
 
-locked AS MATERIALIZED (
+locked_segments AS MATERIALIZED (
     SELECT
         s.id,
         s.slug
-    FROM (SELECT count(*) AS turns FROM turn) AS done
+    -- count(*) needs all slug locks.
+    FROM (SELECT count(*) AS slug_locks FROM slug_locks) AS after_slug_locks
     CROSS JOIN segment AS s
     WHERE s.slug = ANY($2::text[]) AND s.deleted_at = 'infinity'
     ORDER BY s.id
@@ -35,17 +36,18 @@ locked AS MATERIALIZED (
 
 live AS MATERIALIZED (
     SELECT
-        coalesce(array_agg(locked.id), '{}') AS ids,
-        coalesce(array_agg(locked.slug), '{}') AS slugs
-    FROM locked
+        coalesce(array_agg(locked_segments.id), '{}') AS ids,
+        coalesce(array_agg(locked_segments.slug), '{}') AS slugs
+    FROM locked_segments
 ),
 
-registered AS (
+locked_user AS (
     INSERT INTO users AS u (id, first_seen_at)
     SELECT
         $1::bigint AS id,
         clock_timestamp() AS first_seen_at
     FROM live
+    -- An update that never happens: it locks the row of a known user without rewriting it.
     ON CONFLICT (id) DO UPDATE SET first_seen_at = u.first_seen_at WHERE FALSE
     RETURNING u.id
 )
@@ -54,5 +56,6 @@ SELECT
     live.ids,
     live.slugs,
     clock_timestamp() AS locked_at
-FROM (SELECT count(*) AS user_count FROM registered) AS done
+-- count(*) needs the lock of the user, so the clock is read after it.
+FROM (SELECT count(*) AS users FROM locked_user) AS after_user_lock
 CROSS JOIN live

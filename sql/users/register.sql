@@ -1,10 +1,10 @@
 -- sql/users/register.sql
--- Makes users known who are not.
+-- Registers users who are not known yet.
 --
 -- $1 user_ids bigint[]
 --
 -- Returns: nothing
--- Locks:   its own new rows, in the order of their ids, so that two of these cannot deadlock
+-- Locks:   its own new rows, in the order of their ids, so that two of these do not deadlock
 -- Index:   users_pkey
 
 INSERT INTO users (id, first_seen_at)

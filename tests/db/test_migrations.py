@@ -98,7 +98,7 @@ async def test_unreachable_database_is_reported() -> None:
 async def test_serve_refuses_an_older_schema(new_database: Databases) -> None:
     """Code without its migrations does not start, and names the command to run."""
     dsn = await new_database()
-    with pytest.raises(migrations.SchemaMismatch, match=r"older.*0001.segment.*segsvc migrate"):
+    with pytest.raises(migrations.SchemaMismatch, match=r"older.*0001.initial.*segsvc migrate"):
         await AppRunner(create_app(dsn, secret=SECRET, anonymous=True)).setup()
 
 
@@ -115,10 +115,11 @@ WRONG_ROWS = {
     "segment_slug_check": "INSERT INTO segment VALUES (DEFAULT, '1A', '', now())",
     "segment_life_check": "INSERT INTO segment VALUES (DEFAULT, 'B', '', now(), now())",
     "segment_deleted_at_slug_key": "INSERT INTO segment VALUES (DEFAULT, 'A', '', now())",
-    "rollout_percent_check": "INSERT INTO rollout VALUES (1, 100.01, DEFAULT, now())",
-    "rollout_period_check": "INSERT INTO rollout VALUES (1, 10, DEFAULT, now(), now())",
-    "rollout_overlap_excl": "INSERT INTO rollout VALUES (1, 9, DEFAULT, '2026-01-31')",
-    "rollout_segment_id_fkey": "INSERT INTO rollout VALUES (99, 10, DEFAULT, now())",
+    "rollout_percent_check": "INSERT INTO rollout VALUES (1, 100.01, 'A', '{}', DEFAULT, now())",
+    "rollout_period_check": "INSERT INTO rollout VALUES (1, 10, 'A', '{}', DEFAULT, now(), now())",
+    "rollout_overlap_excl": "INSERT INTO rollout VALUES (1, 9, 'A', '{}', DEFAULT, '2026-01-31')",
+    "rollout_segment_id_fkey": "INSERT INTO rollout VALUES (99, 10, 'A', '{}', DEFAULT, now())",
+    "rollout_points_check": "INSERT INTO rollout VALUES (1, 1, 'A', '{[-1,1)}', DEFAULT, now())",
     "users_id_check": "INSERT INTO users VALUES (0, now())",
     "membership_user_id_check": "INSERT INTO membership VALUES (0, 1, TRUE, now())",
     "membership_period_check": "INSERT INTO membership VALUES (1, 1, TRUE, now(), now())",
@@ -131,7 +132,7 @@ async def test_wrong_rows_are_impossible(conn: Connection, constraint: str) -> N
     """Each constraint refuses the wrong row that it is there for."""
     await conn.execute("""
         INSERT INTO segment (slug, description, created_at) VALUES ('A', '', '2026-01-01');
-        INSERT INTO rollout VALUES (1, 10, DEFAULT, '2026-01-01', '2026-02-01');
+        INSERT INTO rollout VALUES (1, 10, 'A', '{}', DEFAULT, '2026-01-01', '2026-02-01');
         INSERT INTO users VALUES (1, '2026-01-01');
         INSERT INTO membership VALUES (1, 1, TRUE, '2026-01-01');
     """)

@@ -13,7 +13,8 @@ SOUND = """
         ('B', '', '2024-01-01', '2024-06-01'),
         ('B', '', '2024-07-01', 'infinity');
     INSERT INTO users SELECT u, '2024-01-01' FROM generate_series(1, 2500) AS u;
-    INSERT INTO rollout (segment_id, percent, valid_from) VALUES (1, 50, '2024-02-01');
+    INSERT INTO rollout (segment_id, percent, salt, points, valid_from)
+    VALUES (1, 50, 'A', rollout_points(50), '2024-02-01');
     INSERT INTO membership (user_id, segment_id, included, valid_from, valid_to) VALUES
         (1, 1, FALSE, '2024-03-01', '2024-04-01'),
         (1, 1, TRUE, '2024-04-01', '2024-05-01'),
@@ -21,7 +22,7 @@ SOUND = """
 """
 
 WRONG = {
-    "begins before an earlier one ends": """
+    "starts before an earlier one ends": """
         INSERT INTO membership (user_id, segment_id, included, valid_from, valid_to)
         VALUES (1, 1, TRUE, '2024-04-02', '2024-04-03')
     """,
@@ -29,15 +30,16 @@ WRONG = {
         INSERT INTO membership (user_id, segment_id, included, valid_from)
         VALUES (1, 2, TRUE, '2024-06-01')
     """,
-    "a period begins outside": """
+    "a period starts outside": """
         INSERT INTO membership (user_id, segment_id, included, valid_from)
         VALUES (1, 99, TRUE, '2024-06-01')
     """,
-    "not known": "DELETE FROM users WHERE id = 2",
-    "a rollout begins outside": """
-        INSERT INTO rollout (segment_id, percent, valid_from) VALUES (3, 1, '2024-06-30')
+    "not registered": "DELETE FROM users WHERE id = 2",
+    "a rollout starts outside": """
+        INSERT INTO rollout (segment_id, percent, salt, points, valid_from)
+        VALUES (3, 1, 'B', rollout_points(1), '2024-06-30')
     """,
-    "namesake": "UPDATE segment SET created_at = '2024-05-31' WHERE id = 3",
+    "earlier one with its slug": "UPDATE segment SET created_at = '2024-05-31' WHERE id = 3",
 }
 
 

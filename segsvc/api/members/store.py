@@ -1,13 +1,12 @@
-"""The statements about all members of a segment. They run on a connection of their own."""
+"""Statements about the members of a segment. Imports and exports use dedicated connections."""
 
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
-from segsvc.db.conditions import PastExpiry, SegmentsNotLive
+from segsvc.db.conditions import SegmentsNotLive
 from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
-from segsvc.db.values import Expiry, Sink
+from segsvc.db.values import Expiry, Sink, ends_of
 
 STAGE = statement("members/stage")
 ANALYZE_STAGED = statement("members/analyze_staged")
@@ -28,7 +27,7 @@ class Member:
 
 
 async def receive(conn: Connection, user_ids: AsyncIterable[bytes]) -> None:
-    """Receive a file of user ids into a temporary table."""
+    """Receive a file of user ids into a temporary table of the connection."""
     await conn.execute(STAGE)
     await conn.copy_to_table("staged", source=user_ids, format="text")
     await conn.execute(ANALYZE_STAGED)
@@ -42,15 +41,18 @@ async def change(
     expiry: Expiry = None,
     actor: str | None = None,
 ) -> int:
-    """Change the received users; return for how many something changed."""
+    """Add the received users to a segment or remove them; return how many of them changed.
+
+    Raises:
+        SegmentsNotLive: the slug is not live; nothing was changed.
+        PastExpiry: the memberships would end in the past; nothing was changed.
+    """
     segment_id = await conn.fetchval(LOCK_SEGMENT, slug)
     if segment_id is None:
         raise SegmentsNotLive({slug})
-    now: datetime = await conn.fetchval(LOCK_USERS)
-    until = now + expiry if isinstance(expiry, timedelta) else expiry
-    if until is not None and until <= now:
-        raise PastExpiry({slug})
-    changed: int = await conn.fetchval(CHANGE, segment_id, now, included, until, actor)
+    now = await conn.fetchval(LOCK_USERS)
+    end = ends_of({slug: expiry}, now)[slug]
+    changed: int = await conn.fetchval(CHANGE, segment_id, now, included, end, actor)
     return changed
 
 

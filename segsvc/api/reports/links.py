@@ -1,4 +1,4 @@
-"""Links to reports: signed, expiring, and bound to their month and user."""
+"""Links to reports: signed, with an expiry, for one month and one user or all."""
 
 import hmac
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ LIFETIME = timedelta(days=1)
 
 
 class LinkRefused(Exception):  # noqa: N818 (a decision, not a mistake)
-    """A link is not to be followed; the message says why."""
+    """A link is not valid; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Report:
 
     @property
     def file_name(self) -> str:
-        """The name under which a browser saves the report."""
+        """The file name that a browser suggests."""
         user = "" if self.user_id is None else f"-user-{self.user_id}"
         return f"segsvc-{self.month}{user}.csv"
 
 
 def sign(report: Report, expires_at: datetime, secret: str) -> str:
-    """Return the last part of the report's address: its file, and a query with the signature."""
+    """Return the last part of the URL of a report: the file and a query with the signature."""
     user = {} if report.user_id is None else {"user_id": report.user_id}
     query = urlencode({**user, "expires": int(expires_at.timestamp())})
     signed = f"{report.month}.csv?{query}"
@@ -37,10 +37,10 @@ def sign(report: Report, expires_at: datetime, secret: str) -> str:
 
 
 def verify(given: str, now: datetime, secret: str) -> Report:
-    """Return the report that a link made by `sign` is for. Nothing else in it is looked at.
+    """Return the report of a link made by `sign`. Nothing is read before the signature is checked.
 
     Raises:
-        LinkRefused: it was not made here, or altered, or has expired.
+        LinkRefused: the link was not signed with `secret`, was altered, or has expired.
     """
     signed, _, signature = given.rpartition("&signature=")
     if not hmac.compare_digest(signature.encode(), _signature(signed, secret).encode()):
@@ -54,5 +54,5 @@ def verify(given: str, now: datetime, secret: str) -> Report:
 
 
 def _signature(signed: str, secret: str) -> str:
-    """Return the HMAC of `signed` with SHA-256, in hexadecimal digits."""
+    """Return the HMAC-SHA-256 of `signed`, in hexadecimal digits."""
     return hmac.new(secret.encode(), signed.encode(), "sha256").hexdigest()

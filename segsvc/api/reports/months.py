@@ -9,7 +9,7 @@ MONTH = re.compile(r"(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])")
 
 @dataclass(frozen=True)
 class Month:
-    """A month, from its first moment to the first of the next."""
+    """A month."""
 
     year: int
     number: int
@@ -19,7 +19,7 @@ class Month:
         """Read a month written as 2026-11, from 1970 on.
 
         Raises:
-            ValueError: it is written in another way.
+            ValueError: the text has another form.
         """
         found = MONTH.fullmatch(text)
         if not found:
@@ -31,12 +31,12 @@ class Month:
 
     @property
     def start(self) -> datetime:
-        """The first moment."""
+        """The start, inclusive."""
         return datetime(self.year, self.number, 1, tzinfo=UTC)
 
     @property
     def end(self) -> datetime:
-        """The moment after the last; the end of time for the last month that there is."""
+        """The end, exclusive; the latest time for December 9999."""
         if (self.year, self.number) == (9999, 12):
             return datetime.max.replace(tzinfo=UTC)
         return datetime(self.year + self.number // 12, self.number % 12 + 1, 1, tzinfo=UTC)

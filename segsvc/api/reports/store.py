@@ -1,4 +1,4 @@
-"""The statements about reports."""
+"""Statements about reports."""
 
 import asyncio
 from datetime import datetime
@@ -25,21 +25,21 @@ async def now(conn: Connection) -> datetime:
 
 
 async def settle(conn: Connection, end: datetime) -> None:
-    """Wait until every write that read the clock before `end` has been committed or not.
+    """Wait until every write that read the clock before `end` has ended.
 
-    A month that is over has the same report for ever, so the first one must not miss a write
-    that is still under way.
+    A month that is over has the same report for ever, so its first report must not miss a write
+    that is under way.
 
     Raises:
-        TimeoutError: one takes longer than any write of the service may.
+        TimeoutError: a write takes longer than the service allows.
     """
     async with asyncio.timeout(SETTLE_TIMEOUT):
-        while await conn.fetchval(IS_SETTLING, end):  # noqa: ASYNC110 (nobody tells us of it)
+        while await conn.fetchval(IS_SETTLING, end):  # noqa: ASYNC110 (PostgreSQL sends no event)
             await asyncio.sleep(POLL_INTERVAL)
 
 
 async def copy(conn: Connection, report: Report, sink: Sink) -> None:
-    """Send the report's CSV to `sink`, piece by piece, as fast as `sink` takes it.
+    """Send the CSV of a report to `sink`, piece by piece, as fast as `sink` takes it.
 
     The current month goes up to now.
     """

@@ -1,4 +1,4 @@
-"""The statements about segments. A transaction, where one is needed, is opened here."""
+"""Statements about segments. The caller owns the transaction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class CountedSegment(Segment):
-    """A live segment, with the number of users who are in by hand."""
+    """A live segment with the number of users who are in by hand."""
 
     members: int
 
@@ -59,7 +59,11 @@ async def list_live(conn: Connection, after: str, limit: int) -> list[Segment]:
 
 
 async def get(conn: Connection, slug: str) -> CountedSegment:
-    """Return the live segment of this slug."""
+    """Return the live segment of this slug.
+
+    Raises:
+        SegmentsNotLive: there is none.
+    """
     row = await conn.fetchrow(GET, slug)
     if row is None:
         raise SegmentsNotLive({slug})
@@ -67,7 +71,11 @@ async def get(conn: Connection, slug: str) -> CountedSegment:
 
 
 async def find(conn: Connection, slug: str) -> int:
-    """Return the id of the live segment of this slug."""
+    """Return the id of the live segment of this slug.
+
+    Raises:
+        SegmentsNotLive: there is none.
+    """
     segment_id: int | None = await conn.fetchval(FIND, slug)
     if segment_id is None:
         raise SegmentsNotLive({slug})
@@ -77,7 +85,13 @@ async def find(conn: Connection, slug: str) -> int:
 async def change(
     conn: Connection, slug: str, changes: Mapping[str, Any], actor: str | None = None
 ) -> None:
-    """Change the description or the percent of a live segment."""
+    """Change the `description` or the `percent` of a live segment, or both.
+
+    A `percent` of None makes the segment manual.
+
+    Raises:
+        SegmentsNotLive: the slug is not live; nothing was changed.
+    """
     lock = await _lock(conn, slug)
     if "description" in changes:
         await conn.execute(DESCRIBE, lock["id"], changes["description"])
@@ -86,12 +100,17 @@ async def change(
 
 
 async def delete(conn: Connection, slug: str, actor: str | None = None) -> None:
-    """End the life of a segment."""
+    """End the life of a segment.
+
+    Raises:
+        SegmentsNotLive: the slug is not live; nothing was changed.
+    """
     lock = await _lock(conn, slug)
     await conn.execute(DELETE, lock["id"], lock["locked_at"], actor)
 
 
 async def _lock(conn: Connection, slug: str) -> asyncpg.Record:
+    """Lock a live segment for a change; return its `id` and the time, `locked_at`."""
     await conn.execute(LOCK_SLUG, slug)
     row = await conn.fetchrow(LOCK, slug)
     if row is None:

@@ -1,16 +1,17 @@
-"""The statements about memberships. A transaction, where one is needed, is opened here."""
+"""Statements about users. The caller owns the transaction."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 import asyncpg
 
-from segsvc.db.conditions import PastExpiry, SegmentsNotLive
+from segsvc.db.conditions import SegmentsNotLive
 from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
+from segsvc.db.values import Expiry, ends_of
 
 LOCK = statement("users/lock")
 CHANGE = statement("users/change")
@@ -19,7 +20,7 @@ LIST_AT = statement("users/list_at")
 EXPLAIN = statement("users/explain")
 LIST_EVENTS = statement("users/list_events")
 
-# Seconds. A read waits no longer for the noting of the users that it met first.
+# Seconds: the longest time that a read waits for the registration of new users.
 REGISTER_TIMEOUT = 0.5
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Changed:
-    """The slugs of what a request changed, sorted."""
+    """The slugs of the segments that a request changed, sorted."""
 
     added: list[str]
     removed: list[str]
@@ -35,10 +36,10 @@ class Changed:
 
 @dataclass(frozen=True)
 class Membership:
-    """Why a user is in a segment or kept out of it.
+    """Why a user is in a segment or excluded from it.
 
-    `percent` and `point` (of 2^32) are None in a manual segment, `expires_at` without an end,
-    `actor` if whoever opened it bore no key.
+    `percent` and `point` (of 2^32) are None in a manual segment, `expires_at` is None without an
+    end, `actor` is None without an API key.
     """
 
     slug: str
@@ -63,7 +64,7 @@ class Membership:
 
 @dataclass(frozen=True)
 class Event:
-    """A user entered a segment (`operation` is "add") or left it ("remove"), by whom if known."""
+    """A user entered a segment (`operation` is "add") or left it ("remove")."""
 
     at: datetime
     slug: str
@@ -75,30 +76,27 @@ class Event:
 async def change(
     conn: Connection,
     user_id: int,
-    add: Mapping[str, datetime | timedelta | None],
+    add: Mapping[str, Expiry],
     remove: Sequence[str],
     actor: str | None = None,
 ) -> Changed:
-    """Put a user into some segments and take the user out of others, all or nothing.
-
-    The values of `add` are the ends of the memberships: a time, a time from now, or none.
+    """Add a user to segments and remove the user from others.
 
     Raises:
         SegmentsNotLive: some of the slugs are not live; nothing was changed.
-        PastExpiry: some of the ends are not in the future; nothing was changed.
+        PastExpiry: some of the memberships would end in the past; nothing was changed.
     """
     lock = await conn.fetchrow(LOCK, user_id, [*add, *remove])
     assert lock is not None
-    now = lock["locked_at"]
     ids = dict(zip(lock["slugs"], lock["ids"], strict=True))
     if unknown := {*add, *remove} - ids.keys():
         raise SegmentsNotLive(unknown)
-    ends = {s: now + end if isinstance(end, timedelta) else end for s, end in add.items()}
-    if past := {slug for slug, end in ends.items() if end is not None and end <= now}:
-        raise PastExpiry(past)
+    ends = ends_of(add, lock["locked_at"])
     added = [ids[slug] for slug in ends]
     removed = [ids[slug] for slug in set(remove)]
-    rows = await conn.fetch(CHANGE, user_id, now, added, list(ends.values()), removed, actor)
+    rows = await conn.fetch(
+        CHANGE, user_id, lock["locked_at"], added, list(ends.values()), removed, actor
+    )
     slugs = {segment_id: slug for slug, segment_id in ids.items()}
     return Changed(
         added=sorted(slugs[row["segment_id"]] for row in rows if row["included"]),
@@ -111,7 +109,7 @@ async def list_at(
 ) -> list[list[str]]:
     """Return the sorted slugs of each user's segments as of `at`, by default now.
 
-    Users who were not known are from now on.
+    Users who were not known become known.
     """
     rows = await fetch_at(conn, user_ids, at)
     await register(conn, {row["user_id"] for row in rows if not row["known"]})
@@ -121,12 +119,12 @@ async def list_at(
 async def fetch_at(
     conn: Connection, user_ids: Sequence[int], at: datetime | None = None
 ) -> list[asyncpg.Record]:
-    """Return the rows of `list_at` and leave it to the caller to make users known."""
+    """Return the rows of `list_at`; the caller registers the users who are not `known`."""
     return await conn.fetch(LIST_AT, user_ids, at)
 
 
 async def explain(conn: Connection, user_id: int) -> list[Membership]:
-    """Return why a user is in segments or kept out of them now, in the order of the slugs."""
+    """Return why a user is in segments or excluded from them now, in the order of the slugs."""
     await register(conn, {user_id})
     return [Membership(**row) for row in await conn.fetch(EXPLAIN, user_id)]
 
@@ -145,7 +143,7 @@ async def list_events(
 
 
 async def register(conn: Connection, user_ids: set[int]) -> None:
-    """Make users known; what is in the way of that is logged, and never fails a read."""
+    """Make users known; a failure is logged and does not fail the read."""
     if user_ids:
         try:
             await conn.execute(REGISTER, list(user_ids), timeout=REGISTER_TIMEOUT)

@@ -17,12 +17,15 @@ CSV = {"Accept": "text/csv"}
 PAST = """
     INSERT INTO segment (slug, description, created_at) VALUES ('A', '', '2024-01-01');
     INSERT INTO users SELECT u, timestamptz '2024-02-01' FROM generate_series(1, 300) AS u;
-    INSERT INTO rollout (segment_id, percent, valid_from, valid_to) VALUES
-        (1, 100, '2024-01-01', '2024-02-15'),
-        (1, 90, '2024-02-15', '2024-03-01'),
-        (1, 20, '2024-07-01', '2025-01-01'),
-        (1, 100, '2025-01-01', '2025-02-01'),
-        (1, 50, '2025-02-01', 'infinity');
+    INSERT INTO rollout (segment_id, percent, salt, points, valid_from, valid_to)
+    SELECT 1, r.percent, 'A', rollout_points(r.percent), r.valid_from, r.valid_to
+    FROM (VALUES
+        (100, timestamptz '2024-01-01', timestamptz '2024-02-15'),
+        (90, '2024-02-15', '2024-03-01'),
+        (20, '2024-07-01', '2025-01-01'),
+        (100, '2025-01-01', '2025-02-01'),
+        (50, '2025-02-01', 'infinity')
+    ) AS r (percent, valid_from, valid_to);
     INSERT INTO membership (user_id, segment_id, included, valid_from, valid_to)
     SELECT u, 1, u % 2 = 0, timestamptz '2024-08-01', CASE u % 4
         WHEN 0 THEN timestamptz '2025-05-01' WHEN 1 THEN '2099-01-01' ELSE 'infinity' END

@@ -31,8 +31,9 @@ PAST = """
         ('D', '', '2024-06-15', 'infinity');
     INSERT INTO users SELECT u, '2023-01-01' FROM generate_series(1, 3) AS u;
     INSERT INTO users VALUES (4, '2024-04-01'), (5, '2024-07-01');
-    INSERT INTO rollout (segment_id, percent, valid_from, valid_to)
-        VALUES (2, 100, '2024-03-10', '2024-04-05 12:00'), (4, 100, '2024-06-15', 'infinity');
+    INSERT INTO rollout (segment_id, percent, salt, points, valid_from, valid_to) VALUES
+        (2, 100, 'B', rollout_points(100), '2024-03-10', '2024-04-05 12:00'),
+        (4, 100, 'D', rollout_points(100), '2024-06-15', 'infinity');
     INSERT INTO membership (user_id, segment_id, included, valid_from, valid_to, removed) VALUES
         (1, 1, TRUE, '2024-02-01', '2024-02-29 23:59:59.999999', FALSE),
         (1, 1, TRUE, '2024-03-01', '2024-05-01', FALSE),
@@ -245,7 +246,8 @@ async def test_wrong_requests(client: Client, body: dict[str, Any], pointer: str
 CROWDED = """
     INSERT INTO segment (slug, description, created_at) VALUES ('A', '', '2024-01-01');
     INSERT INTO users SELECT u, '2024-01-01' FROM generate_series(1, 1000000) AS u;
-    INSERT INTO rollout (segment_id, percent, valid_from) VALUES (1, 100, '2024-02-01');
+    INSERT INTO rollout (segment_id, percent, salt, points, valid_from)
+    VALUES (1, 100, 'A', rollout_points(100), '2024-02-01');
 """
 
 

@@ -78,16 +78,37 @@ async def test_formula_for_a_hundred_thousand_users(conn: Connection) -> None:
 
 
 async def test_thresholds(conn: Connection) -> None:
-    """The threshold of a percentage is its share of 2^32, rounded down, for every percentage."""
+    """A percentage owns the points from 0 to its share of 2^32, rounded down, for each of them."""
     await conn.execute(
         "INSERT INTO segment (slug, description, created_at) VALUES ('A', '', now())"
     )
     rows = await conn.fetch("""
-        INSERT INTO rollout (segment_id, percent, valid_from, valid_to)
-        SELECT 1, n / 100.0, to_timestamp(n), to_timestamp(n + 1)
-        FROM generate_series(0, 10000) AS n RETURNING percent, threshold
+        INSERT INTO rollout (segment_id, percent, salt, points, valid_from, valid_to)
+        SELECT
+            1, n / 100.0, 'A', rollout_points(n / 100.0), to_timestamp(n), to_timestamp(n + 1)
+        FROM generate_series(0, 10000) AS n
+        RETURNING threshold, coalesce(lower(points), 0) AS first, coalesce(upper(points), 0) AS last
     """)
-    assert [row["threshold"] for row in rows] == [n * 2**32 // 10_000 for n in range(10_001)]
+    shares = [n * 2**32 // 10_000 for n in range(10_001)]
+    assert [tuple(row) for row in rows] == [(share, 0, share) for share in shares]
+
+
+async def test_points_decide_without_a_threshold(client: Client, conn: Connection) -> None:
+    """Points that are not one range from 0 have no threshold, and decide in every read alike."""
+    await create(client, "A", 50)
+    await conn.execute("UPDATE rollout SET points = '{[0,1000000000),[3000000000,4294967296)}'")
+    assert await conn.fetchval("SELECT threshold FROM rollout") is None
+    users = list(range(1, 101))
+    inside = [u for u in users if not 1_000_000_000 <= point("A", u) < 3_000_000_000]
+    answer = await client.post("/api/v1/users/segments", json={"user_ids": users})
+    read = {each["user_id"] for each in (await answer.json())["users"] if each["segments"]}
+    members = (await (await client.get(f"{SEGMENTS}/A/members")).json())["members"]
+    assert 0 < len(inside) < 100
+    assert read == {each["user_id"] for each in members} == set(inside)
+    for user in users[:10]:
+        why = await (await client.get(f"/api/v1/users/{user}/memberships")).json()
+        history = await (await client.get(f"/api/v1/users/{user}/history")).json()
+        assert len(why["memberships"]) == len(history["events"]) == (user in inside)
 
 
 SHARES = """
@@ -171,7 +192,8 @@ async def test_percentage_under_a_clock_that_stepped_back(client: Client, conn: 
     """Rollouts follow one another even if the last one begins in the clock's future."""
     await create(client, "A", None)
     await conn.execute(
-        "INSERT INTO rollout (segment_id, percent, valid_from) VALUES (1, 10, '2100-01-01')"
+        "INSERT INTO rollout (segment_id, percent, salt, points, valid_from)"
+        " VALUES (1, 10, 'A', rollout_points(10), '2100-01-01')"
     )
     for percent in (20, None, 30):
         await set_percent(client, "A", percent)

@@ -1,1 +1,0 @@
-DROP FUNCTION rollout_point(text, bigint);
