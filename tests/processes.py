@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import psutil
 
 SEGSVC = str(Path(sys.executable).with_name("segsvc"))
-PATIENCE = 60  # seconds; a shared machine can be slow, and a service that works never takes them
+TIMEOUT = 60  # seconds; the machine of the tests may be slow
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -36,7 +36,7 @@ def run(*arguments: str, stdin: str = "", **settings: str) -> subprocess.Complet
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 
@@ -57,7 +57,7 @@ def answers(url: str) -> bool:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -110,7 +110,7 @@ def serving(
 def _served(
     url: str, process: subprocess.Popen[str], output: IO[str]
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     try:
         while not answers(f"{url}/healthz"):
             assert process.poll() is None, output.seek(0) or output.read()
@@ -119,4 +119,4 @@ def _served(
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)

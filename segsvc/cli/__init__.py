@@ -1,18 +1,45 @@
-"""The command line."""
+"""The command line: one module a command, imported when the command is used."""
+
+from importlib import import_module
 
 import click
 
 from segsvc import __version__
-from segsvc.cli.check import check
-from segsvc.cli.keys import keys
-from segsvc.cli.members import members
-from segsvc.cli.report import prune, report
-from segsvc.cli.segments import segments
-from segsvc.cli.server import migrate, serve
-from segsvc.cli.user import user
+
+# Modules of this package by the names of their commands, with a line of help. A table, so that
+# `segsvc --help` imports none of them.
+COMMANDS = {
+    "segments": "Create, list, change and delete segments.",
+    "members": "Add, remove and list the users of a segment, up to millions in one file.",
+    "user": "Show the segments of the user ID, why, and the history.",
+    "serve": "Serve HTTP until SIGINT or SIGTERM.",
+    "migrate": "Bring the database schema to this version.",
+    "keys": "Create, list and revoke API keys.",
+    "report": "Write the report of MONTH as CSV: user_id;slug;add or remove;time.",
+    "prune": "Delete the periods, rollouts and segments that ended before a month.",
+    "check": "Look for broken invariants in the whole database.",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """Tell a product which segments a user is in.
@@ -23,16 +50,12 @@ def main() -> None:
       segsvc members add VOICE_MESSAGES users.csv
       segsvc user 1000
 
-    They bear the key in SEGSVC_KEY, if the service wants one.
+    They send the API key in SEGSVC_KEY, if the service needs one.
 
     For operators: serve, migrate, keys, report, prune and check work on the database of
-    SEGSVC_DATABASE_URL; without it, on an embedded PostgreSQL with its files in SEGSVC_DATA_DIR.
+    SEGSVC_DATABASE_URL, by default on an embedded PostgreSQL with its files in SEGSVC_DATA_DIR.
     The service listens at SEGSVC_HOST and SEGSVC_PORT.
 
-    Exit status: 0 done; 1 refused, and nothing was changed; 2 wrong usage; 3 the service is away or
+    Exit status: 0 done; 1 refused, nothing was changed; 2 wrong usage; 3 the service is away or
     busy, and trying again is safe.
     """  # noqa: D301 (click reads the backspace)
-
-
-for command in (segments, members, user, serve, migrate, keys, report, prune, check):
-    main.add_command(command)

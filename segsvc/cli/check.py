@@ -1,34 +1,34 @@
-"""`check`: whether the database keeps its promises."""
+"""`segsvc check`."""
 
 import click
 
+from segsvc.cli.database import run_connected
 from segsvc.cli.files import progress
-from segsvc.cli.server import run_connected
 from segsvc.db.pool import Connection
 from segsvc.maintenance import check as store
 
 
 @click.command()
 def check() -> None:
-    """Look through the whole database for what must never be.
+    """Look for broken invariants in the whole database.
 
-    No two periods of a user and a segment overlap; all begin within the life of the segment; all
-    users are known; the events of each user alternate, and replayed they give the segments that are
-    read. It only reads, beside a running service. The exit status is 1 if anything is wrong.
+    No two periods of a user and a segment overlap; all start within the life of the segment; all
+    users are registered; the events of each user alternate, and replayed they give the current
+    segments. It only reads, beside a running service. The exit status is 1 if a fault is found.
     """
 
     async def work(conn: Connection) -> None:
-        found = await store.structure(conn)
+        faults = await store.structure(conn)
         checked = 0
-        with progress("users") as move:
-            async for users, wrong in store.replay(conn):
-                found += wrong
+        with progress("users") as advance:
+            async for users, found in store.replay(conn):
+                faults += found
                 checked += users
-                move(users)
-        for line in found:
-            click.echo(line)
-        click.echo(f"{checked} users checked, {len(found)} faults")
-        if found:
+                advance(users)
+        for fault in faults:
+            click.echo(fault)
+        click.echo(f"{checked} users checked, {len(faults)} faults")
+        if faults:
             raise click.exceptions.Exit(1)
 
     run_connected(work)

@@ -1,22 +1,23 @@
-"""A running service, spoken to over HTTP."""
+"""Calls to a running service over HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 
-from segsvc.cli.server import read_settings
-from segsvc.http.routes import BASE
+from segsvc.http import BASE
 
-# Seconds. An import of many million users may let the answer wait for long.
+if TYPE_CHECKING:  # half of the time of `segsvc segments --help`
+    from aiohttp import ClientResponse
+
+# Seconds. The answer to an import of many million users may take long.
 CONNECT_TIMEOUT = 10
 ANSWER_TIMEOUT = 3600
 
-# Statuses that say nothing of the request: the same may be accepted a moment later.
+# Statuses that do not depend on the request: it may be accepted a moment later.
 TRANSIENT = {502, 503, 504}
 
 
@@ -27,7 +28,13 @@ class TryAgain(click.ClickException):
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work`, which speaks to the service; turn what goes wrong on the way into an exit."""
+    """Run `work`, which calls the service.
+
+    Raises:
+        TryAgain: the service does not answer.
+    """
+    from aiohttp import ClientError  # noqa: PLC0415 (see above)
+
     try:
         asyncio.run(work)
     except (ClientError, TimeoutError) as error:
@@ -36,13 +43,21 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 def path(*parts: str | int) -> str:
-    """Return the path below the base path that consists of `parts`, whatever they hold."""
+    """Return the path of the API that consists of `parts`, whatever characters they have."""
     return "/".join((BASE, *(quote(str(part), safe="") for part in parts)))
 
 
 @asynccontextmanager
-async def request(method: str, path: str, **options: Any) -> AsyncIterator[ClientResponse]:
-    """Send a request; yield the answer, or end with what the service says is wrong."""
+async def request(method: str, path: str, **options: Any) -> AsyncIterator["ClientResponse"]:
+    """Send a request and yield the response.
+
+    Raises:
+        ClickException: the service refuses the request; the message is its problem document.
+    """
+    from aiohttp import ClientSession, ClientTimeout  # noqa: PLC0415 (see above)
+
+    from segsvc.cli.database import read_settings  # noqa: PLC0415 (see above)
+
     timeout = ClientTimeout(None, sock_connect=CONNECT_TIMEOUT, sock_read=ANSWER_TIMEOUT)
     settings = read_settings()
     headers = options.pop("headers", {})
@@ -58,13 +73,13 @@ async def request(method: str, path: str, **options: Any) -> AsyncIterator[Clien
 
 
 async def call(method: str, path: str, **options: Any) -> Any:
-    """Send a request and return the JSON of the answer, if it has any."""
+    """Send a request and return the JSON of the response, None if it has no JSON."""
     async with request(method, path, **options) as response:
         return await response.json() if response.content_type == "application/json" else None
 
 
 async def pages(path: str) -> AsyncIterator[Any]:
-    """Yield the pages of a list, one after the other."""
+    """Yield the pages of a list."""
     query: dict[str, str | int] = {"limit": 1000}
     while True:
         page = await call("GET", path, params=query)
@@ -74,8 +89,8 @@ async def pages(path: str) -> AsyncIterator[Any]:
         query["after"] = page["next"]
 
 
-async def _problem(response: ClientResponse) -> click.ClickException:
-    """Return the problem that the service answered as a message for people (RFC 9457)."""
+async def _problem(response: "ClientResponse") -> click.ClickException:
+    """Return the problem document of `response` as an error message."""
     kind = TryAgain if response.status in TRANSIENT else click.ClickException
     if response.content_type != "application/problem+json":
         return kind(f"{response.url} answered {response.status} {response.reason}")

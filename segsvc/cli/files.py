@@ -1,4 +1,4 @@
-"""The files that commands read and write, and how far they have come."""
+"""Files that commands write, and progress bars."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ import click
 
 @contextmanager
 def whole_file(path: str) -> Iterator[Callable[[bytes], None]]:
-    """Open a file that gets its name only when it is whole; yield what writes to it.
+    """Open a file that gets its name when it is complete; yield a function that writes to it.
 
     `-` is standard output.
 
@@ -44,7 +44,7 @@ def whole_file(path: str) -> Iterator[Callable[[bytes], None]]:
 def _writing(path: str) -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError:  # whoever reads has enough, as `head` may; nothing is left to flush
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise click.exceptions.Exit(1) from None
     except OSError as error:
@@ -53,7 +53,7 @@ def _writing(path: str) -> Iterator[None]:
 
 @contextmanager
 def progress(label: str, length: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show how far a long command has come, if somebody is looking; yield what moves it on."""
+    """Show a progress bar on a terminal; yield a function that advances it."""
     with click.progressbar(
         None if length else count(),
         length=length or None,

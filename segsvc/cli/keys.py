@@ -1,10 +1,10 @@
-"""`keys`: who may use the service."""
+"""`segsvc keys`."""
 
 import click
 
 from segsvc.auth import store
 from segsvc.auth.roles import Role
-from segsvc.cli.server import run_connected
+from segsvc.cli.database import run_connected
 from segsvc.db.pool import Connection
 from segsvc.db.values import SLUG
 from segsvc.http.fields import rfc3339
@@ -12,11 +12,15 @@ from segsvc.http.fields import rfc3339
 
 @click.group()
 def keys() -> None:
-    """Create, list and revoke the keys that requests bear.
+    """Create, list and revoke API keys.
 
-    They work on the database of SEGSVC_DATABASE_URL. While there has never been a key, the service
-    is open to everyone on its machine.
-    """
+    They are in the database of SEGSVC_DATABASE_URL. Until the first key is created, the service is
+    open to everyone on its machine.
+
+    \b
+    Example:
+      segsvc keys create shop --role reader
+    """  # noqa: D301 (click reads the backspace)
 
 
 @keys.command()
@@ -28,11 +32,10 @@ def keys() -> None:
     help="A reader reads users; an editor does everything.",
 )
 def create(name: str, role: str) -> None:
-    """Create the key NAME and print it, for the only time.
+    """Create the key NAME and print it, this once.
 
-    The name stands in the history of what is done with the key, and is never given again. Requests
-    bear the key in the header Authorization: Bearer KEY; the commands of segsvc take it from
-    SEGSVC_KEY.
+    The history names the key, so a name is never used again. Requests send the key in the header
+    Authorization: Bearer KEY; the commands of segsvc take it from SEGSVC_KEY.
     """
     if not SLUG.fullmatch(name):
         raise click.BadParameter(
@@ -65,7 +68,7 @@ def list_keys() -> None:
 @keys.command()
 @click.argument("name")
 def revoke(name: str) -> None:
-    """Revoke the key NAME: within seconds no request with it is answered."""
+    """Revoke the key NAME: within seconds, requests with it are refused."""
 
     async def work(conn: Connection) -> None:
         if not await store.revoke(conn, name):

@@ -1,4 +1,4 @@
-"""`segments`: list, create, delete and set the percentage."""
+"""`segsvc segments`."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -17,12 +17,18 @@ class _PercentType(click.ParamType[Decimal]):
         try:
             return Decimal(value)
         except InvalidOperation:
-            self.fail(f"{value!r} is no number", param, ctx)
+            self.fail(f"{value!r} is not a number", param, ctx)
 
 
 @click.group()
 def segments() -> None:
-    """Create, list and delete segments, and set their percentages."""
+    """Create, list, change and delete segments.
+
+    \b
+    Examples:
+      segsvc segments create VOICE_MESSAGES --percent 10
+      segsvc segments set-percent VOICE_MESSAGES 25
+    """  # noqa: D301 (click reads the backspace)
 
 
 @segments.command("list")
@@ -39,7 +45,9 @@ def list_segments() -> None:
 
 @segments.command()
 @click.argument("slug")
-@click.option("--percent", type=_PercentType(), help="Take so many of all users in, 0 to 100.")
+@click.option(
+    "--percent", type=_PercentType(), help="The percentage of users to take in, 0 to 100."
+)
 @click.option("--description", default="", help="What the segment is for.")
 def create(slug: str, percent: Decimal | None, description: str) -> None:
     """Create the segment SLUG, such as VOICE_MESSAGES."""
@@ -53,9 +61,9 @@ def create(slug: str, percent: Decimal | None, description: str) -> None:
 
 @segments.command()
 @click.argument("slug")
-@click.confirmation_option(prompt="Everyone will be out of the segment for good. Delete it?")
+@click.confirmation_option(prompt="All users will leave the segment. Delete it?")
 def delete(slug: str) -> None:
-    """Delete the segment SLUG: everyone is out of it at once."""
+    """Delete the segment SLUG: all users leave it at once."""
 
     async def work() -> None:
         await client.call("DELETE", client.path("segments", slug))
@@ -68,10 +76,10 @@ def delete(slug: str) -> None:
 @click.argument("slug")
 @click.argument("percent")
 def set_percent(slug: str, percent: str) -> None:
-    """Let PERCENT of all users into the segment SLUG by themselves, or `none`.
+    """Take PERCENT of all users into the segment SLUG automatically.
 
-    Users who were added or removed by hand stay in or out. With 0 nobody is let in; with none the
-    segment is manual again.
+    Users who were added or removed by hand stay in or out. 0 takes nobody; `none` makes the
+    segment manual again.
     """
     number = None if percent == "none" else _PercentType()(percent)
 

@@ -1,4 +1,4 @@
-"""`user`: everything about one."""
+"""`segsvc user`."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from segsvc.db.values import MAX_USER_ID
 @click.command()
 @click.argument("user_id", metavar="ID", type=click.IntRange(1, MAX_USER_ID))
 def user(user_id: int) -> None:
-    """Show the segments of the user ID, why, and what happened before.
+    """Show the segments of the user ID, why, and the history.
 
-    By percentage means that the user's point, which follows from the id and the slug alone, is
-    below the segment's percentage.
+    A user is in by percentage if the user's point, a hash of the slug and the id, is below the
+    percentage of the segment.
     """
 
     async def work() -> None:
         answer = await client.call("GET", client.path("users", user_id, "memberships"))
-        for state, title in (("included", "in"), ("excluded", "kept out of")):
+        for state, title in (("included", "in"), ("excluded", "excluded from")):
             found = [each for each in answer["memberships"] if each["state"] == state]
             if found or state == "included":
                 click.echo(f"user {user_id} is {title} {len(found)} segments")

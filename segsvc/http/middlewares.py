@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 @web.middleware
 async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer errors of `handler` as problem documents, and give each response its headers."""
-    request_id = request_ids.begin(request)
+    request_id = request_ids.assign(request)
     response = await _answer(request, handler)
     if not response.prepared:  # a stream has sent its headers already
         headers = response.headers

@@ -12,11 +12,10 @@ from aiohttp import web
 from marshmallow import Schema
 
 from segsvc.auth.roles import Role
+from segsvc.http import BASE
 from segsvc.http.fields import DescribedField, Slug, UserIdText
 from segsvc.http.problems import Problem
 from segsvc.http.requests import NO_PARAMETERS
-
-BASE = "/api/v1"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -1,4 +1,4 @@
-"""What is noted of each request when its answer is out: how long it took, and a line in the log."""
+"""Access log and request duration."""
 
 import logging
 
@@ -7,17 +7,17 @@ from aiohttp.abc import AbstractAccessLogger
 
 from segsvc.observability import logs, metrics, request_ids
 
-# The label of requests for which there is no route. Their methods may be any word at all.
+# The label of requests without a route. Their methods are not labels: clients invent them.
 UNMATCHED = "unmatched"
 
 log = logging.getLogger(__name__)
 
 
 class AccessLog(AbstractAccessLogger):
-    """Called by aiohttp after the last byte of each answer, streamed ones and errors included."""
+    """Called by aiohttp after the last byte of each response, streams and errors included."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Note one request, which took `time` seconds."""
+        """Record one request, which took `time` seconds."""
         route = _template(request)
         method = UNMATCHED if route == UNMATCHED else request.method
         metrics.request_duration(method, route, response.status).observe(time)
@@ -34,8 +34,8 @@ class AccessLog(AbstractAccessLogger):
 
 
 def _template(request: web.BaseRequest) -> str:
-    """Return the path of the route that answered, with the names of its variables in it."""
-    # What is no HTTP is answered before it gets as far as an id and a route.
+    """Return the path of the route, with parameter names instead of values."""
+    # Malformed HTTP is answered before it gets an id and a route.
     if request_ids.CURRENT.get() and isinstance(request, web.Request):
         resource = request.match_info.route.resource
         return resource.canonical if resource else UNMATCHED

@@ -1,4 +1,8 @@
-"""The log on standard error: a JSON object a line for machines, a short line for a terminal."""
+"""The log on standard error: JSON lines for machines, short lines on a terminal.
+
+The formatter is ours: the access log builds its line by hand, because the logging package takes ten
+times as long, so a formatter library would be a second way to do the same.
+"""
 
 import asyncio
 import json
@@ -12,12 +16,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from segsvc.observability import request_ids
 
-# Seconds that the line of a request may wait for others, to be written together with them.
-DELAY = 0.1
+# Seconds for which access log lines are collected, to be written together.
+FLUSH_DELAY = 0.1
 
 
 class _Output:
-    """Standard error; what need not be there at once is written together."""
+    """Standard error, with delayed writes for the access log."""
 
     def __init__(self) -> None:
         self.terminal = False
@@ -28,7 +32,7 @@ class _Output:
 
     def write_soon(self, text: str) -> None:
         if not self._waiting:
-            asyncio.get_running_loop().call_later(DELAY, self.flush)
+            asyncio.get_running_loop().call_later(FLUSH_DELAY, self.flush)
         self._waiting.append(text)
 
     def flush(self) -> None:
@@ -41,22 +45,22 @@ _OUTPUT = _Output()
 
 
 def configure(level: str) -> None:
-    """Log what is of `level` and above, and of other packages what is a warning."""
+    """Log records of `level` and above; of other packages, warnings and above."""
     _OUTPUT.terminal = sys.stderr.isatty()
     handler = logging.StreamHandler(_OUTPUT)
     handler.setFormatter(_Lines() if _OUTPUT.terminal else _Json())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("segsvc").setLevel(level)
-    logging.getLogger("aiohttp.server").addFilter(_without_what_was_sent)
+    logging.getLogger("aiohttp.server").addFilter(_hide_malformed_request)
 
 
-def request_line(  # noqa: PLR0913 (as many as the line has)
+def request_line(  # noqa: PLR0913 (the fields of the line)
     *, method: str, route: str, path: str, status: int, seconds: float, size: int, remote: str
 ) -> None:
-    """Log a request. Put together by hand: the logging package takes ten times as long.
+    """Write the access log line of a request.
 
-    Its path must be as it was sent, with whatever is odd in it escaped, and without its query,
-    which may hold the signature of a report's link.
+    `path` must be percent-encoded, as it was sent, and without the query, which may contain the
+    signature of a link.
     """
     now, ms = datetime.now(UTC), seconds * 1000
     if _OUTPUT.terminal:
@@ -74,7 +78,7 @@ def request_line(  # noqa: PLR0913 (as many as the line has)
 
 
 class _Json(logging.Formatter):
-    """One line for each record: time, level, logger, message, and the ids of the request."""
+    """JSON: time, level, logger, message, and the ids of the request."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -91,7 +95,7 @@ class _Json(logging.Formatter):
 
 
 class _Lines(logging.Formatter):
-    """The same for people: the time of day, and no more than they look for."""
+    """Short lines for people."""
 
     def format(self, record: logging.LogRecord) -> str:
         now = datetime.fromtimestamp(record.created, UTC)
@@ -101,8 +105,8 @@ class _Lines(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def _without_what_was_sent(record: logging.LogRecord) -> bool:
-    """Say of what is no HTTP that it is none, and no more: aiohttp repeats it, keys included."""
+def _hide_malformed_request(record: logging.LogRecord) -> bool:
+    """Hide malformed requests: aiohttp logs them whole, keys included."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, HttpProcessingError):
         record.msg, record.exc_info = f"{record.msg}: it is not HTTP", None

@@ -1,4 +1,4 @@
-"""What is measured. No label holds a user id, a slug or anything else that a client made up."""
+"""Metrics for Prometheus. No label contains user ids, slugs or other input of clients."""
 
 import os
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-# The variable by which the library learns, when it is imported, that several processes count
-# together, in files of one folder.
+# If this variable is set when prometheus_client is imported, several processes count together, in
+# files of that folder.
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-disable_created_metrics()  # a series more for each series, which several processes cannot give
+disable_created_metrics()  # they double the series, and several processes do not support them
 
 REQUEST_DURATION = Histogram(
     "segsvc_request_duration_seconds",
-    "Time from the head of a request to the end of its answer, by the template of its route.",
+    "Time from the head of a request to the end of its response, by route.",
     ["method", "route", "status"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
 )
@@ -39,7 +39,7 @@ READS_PER_QUERY = Histogram(
 )
 POOL_IN_USE = Gauge(
     "segsvc_pool_connections_in_use",
-    "Connections that requests hold, or wait for.",
+    "Connections that requests hold or wait for.",
     multiprocess_mode="livesum",
 )
 POOL_LIMIT = Gauge(
@@ -49,25 +49,25 @@ POOL_LIMIT = Gauge(
 )
 UNDER_WAY = Gauge(
     "segsvc_streams_under_way",
-    "Exports (reports and lists of members as CSV) and imports under way.",
+    "Exports (reports and members as CSV) and imports under way.",
     ["kind"],
     multiprocess_mode="livesum",
 )
 DATABASE_UP = Gauge(
     "segsvc_database_up",
-    "1 if the database answered when it was last asked, a second ago at most; else 0.",
+    "1 if the database answered the last check, at most a second ago; otherwise 0.",
     multiprocess_mode="livemostrecent",
 )
 
 
-@cache  # the labels are few, and finding a series takes longer than counting in it
+@cache  # the lookup of a series takes longer than counting, and there are few label values
 def request_duration(method: str, route: str, status: int) -> Histogram:
-    """Return the series of one kind of request and answer."""
+    """Return the series of a method, route and status."""
     return REQUEST_DURATION.labels(method, route, str(status))
 
 
 def exposition() -> bytes:
-    """Return all metrics in the text format of Prometheus, those of all processes together."""
+    """Return all metrics in the text format of Prometheus, added up over all processes."""
     if FOLDER not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
@@ -77,11 +77,11 @@ def exposition() -> bytes:
 
 @contextmanager
 def shared() -> Iterator[dict[str, str]]:
-    """Yield what to add to the environment of processes that are to count together."""
+    """Yield environment variables for processes that count together."""
     with TemporaryDirectory(prefix="segsvc-metrics-") as folder:
         yield {FOLDER: folder}
 
 
 def forget(folder: str | Path, pid: int) -> None:
-    """Drop the gauges of a process that ended. What it counted stays."""
+    """Drop the gauges of a process that ended; its counters stay."""
     mark_process_dead(pid, str(folder))

@@ -1,4 +1,4 @@
-"""The door: so many clients may be in at once, and whoever comes then is told to come back."""
+"""Connection limit: answer 503 to clients above the limit."""
 
 import asyncio
 import json
@@ -9,8 +9,8 @@ from aiohttp import web
 
 from segsvc.http.problems import Busy
 
-# Seconds in which whoever is turned away must say something, to be answered.
-PATIENCE = 5
+# Seconds in which a refused client must send something; then the connection is closed.
+FIRST_BYTE_TIMEOUT = 5
 
 
 def _answer() -> bytes:
@@ -26,14 +26,14 @@ def _answer() -> bytes:
     return head.encode() + body
 
 
-class _TurnedAway(asyncio.Protocol):
-    """Answers the first request with 503, whatever it is, and closes."""
+class _Refused(asyncio.Protocol):
+    """Answers the first request with 503 and closes the connection."""
 
     ANSWER = _answer()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is no subclass
-        self._end = asyncio.get_running_loop().call_later(PATIENCE, self._transport.abort)
+        self._end = asyncio.get_running_loop().call_later(FIRST_BYTE_TIMEOUT, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         del data
@@ -45,10 +45,10 @@ class _TurnedAway(asyncio.Protocol):
         self._end.cancel()
 
 
-def door(server: web.Server, most: int) -> Callable[[], asyncio.BaseProtocol]:
-    """Return what makes a protocol for each client that connects, for `loop.create_server`."""
+def limit_connections(server: web.Server, most: int) -> Callable[[], asyncio.BaseProtocol]:
+    """Return a protocol factory for `loop.create_server` that serves `most` clients at once."""
 
-    def enter() -> asyncio.BaseProtocol:
-        return server() if len(server.connections) < most else _TurnedAway()
+    def connect() -> asyncio.BaseProtocol:
+        return server() if len(server.connections) < most else _Refused()
 
-    return enter
+    return connect

@@ -1,12 +1,12 @@
-"""Serving with several processes that share a port.
+"""Worker processes that share a port.
 
-Python runs on one core, so a process for each core answers more. The kernel shares connections
-out among the sockets that listen at the port (SO_REUSEPORT); a socket that its process took along
-gets no more of them. The parent answers nothing: it holds the port, starts the workers, and
+A Python process uses one core, so there is one worker for each core. The kernel distributes
+connections over the sockets that listen at the port (SO_REUSEPORT); the socket of a dead worker
+gets none. The parent process answers no requests: it holds the port, starts the workers, and
 replaces those that end.
 
-A worker lives as long as its standard input, a pipe from the parent that nothing is written to.
-When it closes, because the parent stops or was killed, the worker finishes its requests and goes.
+A worker runs until its standard input closes, a pipe from the parent that carries no data. It
+closes when the parent stops or is killed; the worker then finishes its requests and ends.
 """
 
 import asyncio
@@ -27,23 +27,23 @@ from segsvc.app import create_app
 from segsvc.db import migrations
 from segsvc.db.pool import Unavailable
 from segsvc.observability import logs, metrics
-from segsvc.server.connection_limit import door
+from segsvc.server.connection_limit import limit_connections
 from segsvc.settings import Settings
 
-# Seconds for the requests under way when a signal comes; container engines kill after ten.
+# Seconds that requests under way have after a signal; container engines kill after ten.
 SHUTDOWN_TIMEOUT = 8
 
-# Seconds before a worker that ended is replaced: doubled each time that it ends unready.
+# Seconds before a worker is replaced: doubled each time that it ends before it was ready.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
 
 
-class WorkerFailed(Exception):  # noqa: N818 (it ended; the reason is in its own words)
-    """A worker ended before it was ready, the first time that it was started."""
+class WorkerFailed(Exception):  # noqa: N818 (the worker has printed the error)
+    """A worker ended before it was ready, at the first start."""
 
 
 def run(settings: Settings, dsn: str, secret: str, ready: Callable[[], None], count: int) -> None:
-    """Serve with `count` workers until told to stop: one is this process, more are its children.
+    """Serve with `count` workers until a signal; a single worker is this process itself.
 
     Raises:
         SchemaMismatch, Unavailable, OSError, WorkerFailed: as `serve` and `supervise`.
@@ -57,16 +57,16 @@ def run(settings: Settings, dsn: str, secret: str, ready: Callable[[], None], co
 async def serve(
     settings: Settings, dsn: str, secret: str, ready: Callable[[], None], *, shared: bool = False
 ) -> None:
-    """Serve the database at `dsn` in this process, until it is told to stop.
+    """Serve the database at `dsn` in this process until a signal.
 
-    `ready` is called once requests are answered. The port of a worker is `shared` with others.
+    `ready` is called when requests are answered. A worker shares the port: `shared`.
 
     Raises:
         SchemaMismatch: the schema is not this version's.
         Unavailable: the database cannot be used.
-        OSError: the address cannot be listened at.
+        OSError: the address cannot be used.
     """
-    stopping = _told_to_stop()
+    stopping = _stop_signal()
     if shared:
         asyncio.get_running_loop().add_reader(sys.stdin, stopping.set)
     app = create_app(
@@ -82,14 +82,14 @@ async def serve(
         await runner.setup()
         assert runner.server
         listening = await asyncio.get_running_loop().create_server(
-            door(runner.server, settings.limits.connections),
+            limit_connections(runner.server, settings.limits.connections),
             settings.host,
             settings.port,
             reuse_port=shared,
         )
         ready()
         await stopping.wait()
-        listening.close()  # and no more: those who are connected may stay idle for long
+        listening.close()  # without waiting for idle clients
     finally:
         if shared:
             asyncio.get_running_loop().remove_reader(sys.stdin)
@@ -99,23 +99,23 @@ async def serve(
 async def supervise(
     settings: Settings, dsn: str, secret: str, ready: Callable[[], None], count: int
 ) -> None:
-    """Serve with `count` processes, until this one is told to stop.
+    """Serve with `count` worker processes until a signal.
 
     Raises:
-        OSError: the address cannot be listened at; no process was started.
-        WorkerFailed: a process did not start; it has said why.
+        OSError: the address cannot be used; no worker was started.
+        WorkerFailed: a worker did not start; it has printed the error.
     """
-    stopping = _told_to_stop()
+    stopping = _stop_signal()
     own = {"SEGSVC_DATABASE_URL": dsn, "SEGSVC_SECRET": secret}
     with _held(settings.host, settings.port), metrics.shared() as counting:
         workers = _Workers(os.environ | own | counting, stopping, ready, count)
-        for end in await asyncio.gather(*workers.places, return_exceptions=True):
+        for end in await asyncio.gather(*workers.slots, return_exceptions=True):
             if end is not None:
                 raise end
 
 
 class _Workers:
-    """Places for workers, each taken by one process after another."""
+    """Slots for workers: a worker that ends is replaced in its slot."""
 
     def __init__(
         self,
@@ -128,10 +128,10 @@ class _Workers:
         self._stopping = stopping
         self._ready = ready
         self._unready = count
-        self.places = [asyncio.create_task(self._fill_place()) for _ in range(count)]
+        self.slots = [asyncio.create_task(self._fill_slot()) for _ in range(count)]
 
-    async def _fill_place(self) -> None:
-        """Keep a process in a place until it is time to stop."""
+    async def _fill_slot(self) -> None:
+        """Keep a worker in a slot until the service stops."""
         pause = FIRST_PAUSE
         started = False
         try:
@@ -148,11 +148,11 @@ class _Workers:
                     raise WorkerFailed
                 else:
                     pause = min(2 * pause, LONGEST_PAUSE)
-                await self._see_out(process)
+                await self._wait_for_end(process)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), pause)
         finally:
-            self._stopping.set()  # without one of the places at the start, there are none
+            self._stopping.set()  # if one worker cannot start, none stays
 
     async def _start(self) -> Process:
         return await asyncio.create_subprocess_exec(
@@ -164,8 +164,8 @@ class _Workers:
             process_group=0,  # Ctrl-C is for the parent alone
         )
 
-    async def _see_out(self, process: Process) -> None:
-        """Wait until `process` ends; when it is time to stop, let it finish its requests."""
+    async def _wait_for_end(self, process: Process) -> None:
+        """Wait until `process` ends; when the service stops, let it finish its requests."""
         ended = asyncio.create_task(process.wait())
         stop = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({ended, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -180,8 +180,8 @@ class _Workers:
         metrics.forget(self._environ[metrics.FOLDER], process.pid)
 
 
-def _told_to_stop() -> asyncio.Event:
-    """Return an event that a signal to stop sets."""
+def _stop_signal() -> asyncio.Event:
+    """Return an event that SIGINT, SIGTERM and SIGHUP set."""
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -190,10 +190,10 @@ def _told_to_stop() -> asyncio.Event:
 
 @contextmanager
 def _held(host: str, port: int) -> Iterator[None]:
-    """Hold an address for the workers, without listening there.
+    """Reserve an address for the workers, without listening.
 
     Raises:
-        OSError: it is taken, be it by another service that would share it.
+        OSError: another process uses it, even if that one would share it.
     """
     with ExitStack() as held:
         for family, kind, number, _, address in socket.getaddrinfo(
@@ -220,7 +220,7 @@ def _bound(family: int, kind: int, number: int, address: Any, *, shared: bool) -
 
 
 def _work() -> None:
-    """Be a worker: its settings are in the environment, the database's address among them."""
+    """Run a worker; its settings are environment variables, the URL of the database included."""
     settings = Settings.load(os.environ, serving=True)
     logs.configure(settings.log_level)
     assert settings.database_url

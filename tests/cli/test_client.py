@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from segsvc.db.pool import Connection
-from tests.processes import PATIENCE, SEGSVC, environment, free_port, run, serving
+from tests.processes import SEGSVC, TIMEOUT, environment, free_port, run, serving
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_user(url: str) -> None:
     lines = done(url, "user", "7")
     assert lines[0] == "user 7 is in 1 segments"
     assert lines[1].split()[:3] == ["A", "by", "hand,"]
-    assert lines[2] == "user 7 is kept out of 1 segments"
+    assert lines[2] == "user 7 is excluded from 1 segments"
     assert "of 100 %" in lines[3]
     events = [line.split()[1:] for line in lines[5:]]
     assert ["add", "A", "added"] in events
@@ -151,7 +151,7 @@ def test_killed_client_changes_nothing(url: str) -> None:
         process.stdin.write(b"1\n" * 100_000)
         process.stdin.flush()
         process.kill()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
     assert done(url, "members", "list", "A") == ["user_id,source,since,expires_at"]
     assert done(url, "members", "add", "A", stdin="1\n") == ["received 1, changed 1, unchanged 0"]
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.conftest import Databases
-from tests.processes import PATIENCE, answers, run, serving
+from tests.processes import TIMEOUT, answers, run, serving
 
 SEGMENTS = "/api/v1/segments"
 
@@ -59,7 +59,7 @@ def test_embedded_data_is_kept(tmp_path: Path, number: signal.Signals) -> None:
     with serving(data_dir=str(tmp_path)) as (url, process):
         create(url, "KEPT")
         process.send_signal(number)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
     assert postgres_of(tmp_path) == []
     with serving(data_dir=str(tmp_path)) as (url, _):
         assert slugs(url) == ["KEPT"]
@@ -85,12 +85,12 @@ def test_kill_is_survived(tmp_path: Path, victim: str) -> None:
     with serving(data_dir=str(tmp_path)) as (url, process):
         create(url, "KEPT")
         process.kill()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
     if victim == "everything":
         killed = postgres_of(tmp_path)
         for server in killed:
             server.kill()
-        psutil.wait_procs(killed, PATIENCE)
+        psutil.wait_procs(killed, TIMEOUT)
         # The number of the dead server now belongs to a program that is none.
         pid_file = tmp_path / "postgres" / "postmaster.pid"
         pid_file.write_text(f"{os.getpid()}\n" + pid_file.read_text().partition("\n")[2])
@@ -150,5 +150,5 @@ def test_stop_is_quick_with_a_connection_open(tmp_path: Path) -> None:
             assert idle.recv(100)
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
             assert time.monotonic() - began < 8

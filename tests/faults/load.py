@@ -9,7 +9,7 @@ from typing import Self
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from tests.faults.ledger import AUTOMATIC, MANUAL, Ledger, Write, now
-from tests.processes import PATIENCE
+from tests.processes import TIMEOUT
 
 CLIENTS = 16
 USERS_EACH = 25
@@ -67,7 +67,7 @@ class Load:
     async def more(self, number: int, what: str) -> None:
         """Wait until so many more of these answers have come."""
         enough = self.answers[what] + number
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while self.answers[what] < enough:  # noqa: ASYNC110 (whichever client gets them)
                 await asyncio.sleep(0.01)
 

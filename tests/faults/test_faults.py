@@ -28,7 +28,7 @@ from tests.conftest import database_name, database_url
 from tests.faults.durable import Postgres, durable_postgres, kill_all
 from tests.faults.ledger import now
 from tests.faults.load import USERS, Load
-from tests.processes import PATIENCE, all_workers, free_port, serving
+from tests.processes import TIMEOUT, all_workers, free_port, serving
 
 WORKERS = 2
 SECRET = "a secret of the service"  # noqa: S105
@@ -118,7 +118,7 @@ async def test_worker_is_killed(dsn: str, log: Path) -> None:
                 workers = await asyncio.to_thread(all_workers, parent.pid, WORKERS)
                 victim, other = workers[n % 2], workers[1 - n % 2]
                 victim.kill()
-                await asyncio.to_thread(victim.wait, PATIENCE)
+                await asyncio.to_thread(victim.wait, TIMEOUT)
                 pauses.append(await load.all_answered())
                 assert other in await asyncio.to_thread(all_workers, parent.pid, WORKERS)
         assert parent.poll() is None
@@ -191,7 +191,7 @@ async def test_service_is_killed(dsn: str, log: Path) -> None:
 
     async def reach(statement: str) -> None:
         """Wait until a statement of the import runs."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not await conn.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE $1",
                 f"{statement}%",
@@ -264,11 +264,11 @@ async def expiry_is_by_the_database(session: ClientSession, conn: Connection) ->
         assert response.status == status
     response = await session.post(path, json={"add": ["TIMED"], "ttl": 1})
     assert "TIMED" in (await response.json())["segments"]
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while "TIMED" in (await (await session.get(path)).json())["segments"]:
             pass
     end = await conn.fetchval("SELECT valid_to FROM membership WHERE user_id = 5000")
-    assert timedelta() <= now() - end < timedelta(seconds=PATIENCE)
+    assert timedelta() <= now() - end < timedelta(seconds=TIMEOUT)
     events = (await (await session.get("/api/v1/users/5000/history")).json())["events"]
     assert datetime.fromisoformat(events[-1]["at"]) == end
 
@@ -279,7 +279,7 @@ async def link_is_by_the_database(session: ClientSession) -> None:
     response = await session.post("/api/v1/reports", json={"period": str(month)})
     made = await response.json()
     life = datetime.fromisoformat(made["expires_at"]) - now()
-    assert abs(life - links.LIFETIME) < timedelta(seconds=PATIENCE)
+    assert abs(life - links.LIFETIME) < timedelta(seconds=TIMEOUT)
     assert (await session.get(made["url"])).status == 200
     for ago, status in ((timedelta(minutes=1), 403), (timedelta(minutes=-1), 200)):
         link = links.sign(links.Report(month, None), now() - ago, SECRET)

@@ -11,7 +11,7 @@ from segsvc.app import create_app
 from segsvc.http.app_keys import POOL
 from segsvc.settings import Limits
 from tests.conftest import SECRET, Client
-from tests.processes import PATIENCE, serving
+from tests.processes import TIMEOUT, serving
 
 SEGMENTS = "/api/v1/segments"
 
@@ -63,7 +63,7 @@ async def test_overload_is_shed(aiohttp_client: AiohttpClient, dsn: str) -> None
         await other.execute("INSERT INTO users VALUES (1, now())")
         path = "/api/v1/users/1/segments"
         writes = [asyncio.create_task(client.post(path, json={"add": ["A"]})) for _ in range(5)]
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while pool.asking < pool.most:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         shed = await client.post(path, json={"add": ["A"]})
@@ -89,7 +89,7 @@ async def test_connections(dsn: str) -> None:
                 await response.read()
                 return response
 
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while len(clients) < 3:  # the probe of the start may not have left yet
                     client = await inside.enter_async_context(ClientSession())
                     if (await ask(client)).status == 200:
@@ -100,7 +100,7 @@ async def test_connections(dsn: str) -> None:
                 assert refused.headers["Retry-After"] == "10"
                 assert (await refused.json())["type"] == "urn:segsvc:problem:busy"
             assert [(await ask(client)).status for client in clients] == [200] * 3
-        async with ClientSession() as another, asyncio.timeout(PATIENCE):
+        async with ClientSession() as another, asyncio.timeout(TIMEOUT):
             while (await ask(another)).status != 200:
                 pass
 

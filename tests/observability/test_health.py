@@ -21,7 +21,7 @@ from segsvc.db.pool import Connection
 from segsvc.observability import metrics
 from segsvc.observability.health import CHECK_INTERVAL, CHECK_TIMEOUT, READINESS
 from tests.conftest import Client, database_name
-from tests.processes import PATIENCE, answers, serving
+from tests.processes import TIMEOUT, answers, serving
 
 SEGMENTS = "/api/v1/segments"
 
@@ -38,7 +38,7 @@ def value(text: str, name: str, **labels: str) -> float:
 
 
 def read(url: str) -> str:
-    with urlopen(url, timeout=PATIENCE) as response:  # noqa: S310
+    with urlopen(url, timeout=TIMEOUT) as response:  # noqa: S310
         text: str = response.read().decode()
         return text
 
@@ -59,7 +59,7 @@ async def problem(client: Client) -> tuple[int, str]:
 def importing(url: str, slug: str) -> Iterator[socket.socket]:
     """Begin to send a file of members, and leave it at its first line."""
     parts = urlsplit(url)
-    with socket.create_connection((str(parts.hostname), parts.port or 0), PATIENCE) as sender:
+    with socket.create_connection((str(parts.hostname), parts.port or 0), TIMEOUT) as sender:
         sender.sendall(
             f"POST {SEGMENTS}/{slug}/members/add HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
             "Content-Length: 4\r\n\r\n1\n".encode()
@@ -120,7 +120,7 @@ async def test_reads_pool_and_streams(client: Client) -> None:
     await client.post("/api/v1/users/segments", json={"user_ids": [1, 2, 3]})
     url = str(client.make_url("")).rstrip("/")
     with importing(url, "A") as sender:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while value(await scrape(client), "segsvc_streams_under_way", kind="import") != 1:
                 pass
         sender.sendall(b"2\n")
@@ -142,7 +142,7 @@ async def test_reads_pool_and_streams(client: Client) -> None:
 async def test_workers_count_together(dsn: str) -> None:
     """Any worker shows the figures of all; of one that was killed what it counted stays."""
     with serving(database_url=dsn, workers="2") as (url, process):
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while value(read(f"{url}/metrics"), "segsvc_pool_connections_limit") != 20:
             assert time.monotonic() < deadline
         for _ in range(20):
@@ -155,7 +155,7 @@ async def test_workers_count_together(dsn: str) -> None:
         first, second = psutil.Process(process.pid).children()
         (folder,) = {worker.environ()[metrics.FOLDER] for worker in (first, second)}
         first.kill()
-        first.wait(PATIENCE)
+        first.wait(TIMEOUT)
         while len(psutil.Process(process.pid).children()) < 2 or not answers(f"{url}/readyz"):
             assert time.monotonic() < deadline
         while value(text := read(f"{url}/metrics"), "segsvc_pool_connections_limit") != 20:
@@ -228,15 +228,15 @@ async def test_requests_under_way_are_finished(dsn: str, conn: Connection) -> No
         async with conn.transaction():
             await conn.execute("LOCK TABLE segment")
             listing = asyncio.create_task(asyncio.to_thread(read, f"{url}{SEGMENTS}?limit=1"))
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while not await conn.fetchval(
                     "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
                 ):
                     pass
             process.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + PATIENCE
+            deadline = time.monotonic() + TIMEOUT
             while answers(f"{url}/readyz"):
                 assert time.monotonic() < deadline
             assert process.poll() is None
         assert json.loads(await listing) == {"segments": [], "next": None}
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(TIMEOUT) == 0

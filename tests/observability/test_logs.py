@@ -15,7 +15,7 @@ from segsvc.db import outages
 from segsvc.db.pool import Connection
 from segsvc.observability.request_ids import REQUEST_ID
 from tests.conftest import Client, database_name
-from tests.processes import PATIENCE, answers, environment, free_port, serving, until
+from tests.processes import TIMEOUT, answers, environment, free_port, serving, until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
@@ -23,7 +23,7 @@ TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
 def get(url: str, **headers: str) -> Any:
     request = Request(url, headers={k.replace("_", "-"): v for k, v in headers.items()})  # noqa: S310
-    with urlopen(request, timeout=PATIENCE) as response:  # noqa: S310
+    with urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
         response.read()
         return response.headers
 
@@ -108,7 +108,7 @@ def test_a_terminal_is_written_for_people(tmp_path: Path) -> None:
         assert "{" not in log.read_text()
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from segsvc.api.reports.months import MONTH
 from segsvc.app import RESOURCES, create_app
 from segsvc.db.values import MAX_USER_ID, SLUG
-from segsvc.http import fields, problems
-from segsvc.http.routes import BASE
+from segsvc.http import BASE, fields, problems
 from segsvc.openapi.document import DOCUMENT as DOCUMENT_KEY
 from segsvc.openapi.examples import EXAMPLES
 from tests.conftest import SECRET, Client

@@ -12,14 +12,14 @@ import pytest
 
 from segsvc.db.pool import Connection
 from tests.conftest import Databases, database_name
-from tests.processes import PATIENCE, all_workers, answers, run, serving, until
+from tests.processes import TIMEOUT, all_workers, answers, run, serving, until
 
 
 def post(url: str, path: str, body: object) -> int:
     request = Request(  # noqa: S310 (our own address)
         f"{url}/api/v1{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    with urlopen(request, timeout=PATIENCE) as response:  # noqa: S310
+    with urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
         status: int = response.status
         return status
 
@@ -32,7 +32,7 @@ def test_signal_stops_all(tmp_path: Path, number: signal.Signals) -> None:
         workers = all_workers(process.pid, 3)
         assert post(url, "/segments", {"slug": "A"}) == 201
         process.send_signal(number)
-        assert process.wait(PATIENCE) in {0, 128 + number}
+        assert process.wait(TIMEOUT) in {0, 128 + number}
         assert psutil.wait_procs(workers, 0)[1] == []
         assert "3 workers" in log.read_text()
         assert "Traceback" not in log.read_text()
@@ -44,7 +44,7 @@ def test_killed_worker_is_replaced(dsn: str) -> None:
         for _ in range(3):
             victim, other = all_workers(process.pid, 2)
             victim.kill()
-            victim.wait(PATIENCE)
+            victim.wait(TIMEOUT)
             assert all(answers(f"{url}/api/v1/users/1/segments") for _ in range(20))
             assert other in all_workers(process.pid, 2)
 
@@ -64,7 +64,7 @@ async def test_requests_under_way_are_finished(dsn: str, conn: Connection) -> No
             await asyncio.to_thread(until, lambda: not answers(f"{url}/healthz"))
             assert process.poll() is None
         assert await slow == 200
-        assert await asyncio.to_thread(process.wait, PATIENCE) == 0
+        assert await asyncio.to_thread(process.wait, TIMEOUT) == 0
         assert psutil.wait_procs(workers, 0)[1] == []
 
 
@@ -73,7 +73,7 @@ def test_workers_do_not_outlive_their_parent(dsn: str) -> None:
     with serving(database_url=dsn, workers="2") as (url, process):
         workers = all_workers(process.pid, 2)
         process.kill()
-        assert psutil.wait_procs(workers, PATIENCE)[1] == []
+        assert psutil.wait_procs(workers, TIMEOUT)[1] == []
         assert not answers(f"{url}/healthz")
 
 

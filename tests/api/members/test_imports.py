@@ -22,7 +22,7 @@ from segsvc.db.pool import Connection
 from segsvc.http.app_keys import IMPORTS
 from segsvc.settings import DEFAULT_LIMITS, Limits
 from tests.conftest import SECRET, Client
-from tests.processes import PATIENCE, serving
+from tests.processes import TIMEOUT, serving
 
 A = "/api/v1/segments/A"
 CSV = {"Content-Type": "text/csv"}
@@ -311,14 +311,14 @@ async def test_slots(client: Client) -> None:
         uploads.append(writer)
     assert client.app
     slots = client.app[IMPORTS].slots
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not slots.locked():  # noqa: ASYNC110
             await asyncio.sleep(0)
     assert (await send(client, "add", b"1\n", 503))["type"] == "urn:segsvc:problem:busy"
     assert (await client.get("/api/v1/users/1/segments")).status == 200
     for writer in uploads:
         writer.close()
-    async with asyncio.timeout(PATIENCE), slots:
+    async with asyncio.timeout(TIMEOUT), slots:
         pass
     assert await members(client) == []
     assert await send(client, "add", b"1\n2\n") == counts(2, 2)
@@ -340,7 +340,7 @@ async def test_upload_holds_nobody(client: Client, conn: Connection) -> None:
         SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND query LIKE 'COPY%' AND backend_xid IS NOT NULL
     """
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not await conn.fetchval(staging):
             pass
     assert (await client.patch(A, json={"percent": 10})).status == 200
@@ -373,7 +373,7 @@ async def test_users_are_locked_in_order(client: Client, conn: Connection, dsn: 
     """An import that waits for a user holds none with a greater id, so that nobody deadlocks."""
     async with in_the_way(dsn):
         importing = asyncio.create_task(send(client, "add", lines(5, 3, 4)))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not await conn.fetchval(WAITING):
                 pass
         await conn.execute("SET lock_timeout = '1s'")
@@ -386,7 +386,7 @@ async def test_import_waits_for_its_turn(client: Client, conn: Connection, dsn: 
     async with in_the_way(dsn, LOCK_SLUG.replace("$1", "'A'")):
         importing = asyncio.create_task(send(client, "add", lines(1)))
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not await conn.fetchval(waiting):
                 pass
     assert await importing == counts(1, 1)
@@ -396,7 +396,7 @@ async def test_database_is_gone_in_the_middle(client: Client, conn: Connection, 
     """An import whose connection dies is answered 503, leaves nothing, and may be repeated."""
     async with in_the_way(dsn):
         importing = asyncio.create_task(send(client, "add", lines(1, 2, 3), 503))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not (pid := await conn.fetchval(WAITING)):
                 pass
         await conn.execute("SELECT pg_terminate_backend($1)", pid)
@@ -419,7 +419,7 @@ async def test_service_is_killed_in_the_middle(dsn: str, conn: Connection) -> No
     with serving(database_url=dsn) as (url, process):
         async with in_the_way(dsn):
             importing = asyncio.create_task(post(url))
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while not await conn.fetchval(WAITING):
                     pass
                 process.kill()

@@ -1,0 +1,44 @@
+"""`segsvc prune`."""
+
+from dataclasses import astuple
+
+import click
+
+from segsvc.api.reports.months import Month
+from segsvc.api.reports.store import now
+from segsvc.cli.database import run_connected
+from segsvc.cli.files import progress
+from segsvc.cli.months import MonthType
+from segsvc.db.pool import Connection
+from segsvc.maintenance import prune as store
+
+
+@click.command()
+@click.option("--before", type=MonthType(), required=True, help="The first month to keep.")
+@click.option("--dry-run", is_flag=True, help="Only count what would be deleted.")
+def prune(*, before: Month, dry_run: bool) -> None:
+    """Delete the periods, rollouts and segments that ended before a month.
+
+    Reports of that month and later ones stay the same, and so do reads as of these times. It works
+    in small batches beside a running service, and may be interrupted.
+
+    \b
+    Example:
+      segsvc prune --before 2024-01 --dry-run
+    """  # noqa: D301 (click reads the backspace)
+
+    async def work(conn: Connection) -> None:
+        if before.start > await now(conn):
+            raise click.BadParameter("has not begun yet", param_hint="--before")
+        ended = await store.count(conn, before.start)
+        click.echo(
+            f"{'would delete' if dry_run else 'deleting'} {ended.periods} periods,"
+            f" {ended.rollouts} rollouts and {ended.segments} segments"
+            f" that ended before {before}"
+        )
+        if not dry_run:
+            with progress("rows", sum(astuple(ended))) as advance:
+                async for rows in store.prune(conn, before.start):
+                    advance(rows)
+
+    run_connected(work)
