@@ -1,7 +1,7 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
-# Nothing is built or installed here that is not pinned by its hash (make lock). One package has no
-# wheel: it is built as the project is, by the pinned backend.
+# Everything is pinned by hash (make lock). One package has no wheel: it is built by the pinned
+# backend, as the project is.
 ENV PIP_NO_CACHE_DIR=1
 COPY requirements requirements
 RUN pip install --require-hashes --only-binary :all: -r requirements/build.txt \
@@ -9,7 +9,7 @@ RUN pip install --require-hashes --only-binary :all: -r requirements/build.txt \
         --no-deps --no-build-isolation --wheel-dir packages -r requirements/run.txt \
     && python -m venv --without-pip /opt/segsvc \
     && pip --python /opt/segsvc/bin/python install --no-index --no-deps packages/*.whl
-COPY pyproject.toml setup.cfg README.md ./
+COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY segsvc segsvc
 COPY sql sql
 COPY migrations migrations

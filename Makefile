@@ -6,15 +6,29 @@ BIN := $(VENV)/bin
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(VENV)/run ## Serve at http://127.0.0.1:8080 with an embedded PostgreSQL (data in .data)
 	@exec $(BIN)/segsvc serve
 
+PYTEST = $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 .PHONY: test
-test: $(VENV)/test ## Run the tests, on an embedded PostgreSQL of their own
-	$(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(TESTS)
+test: $(VENV)/test ## Run the tests that take seconds, on an embedded PostgreSQL of their own
+	$(PYTEST) $(TESTS)
+
+.PHONY: test-slow
+test-slow: $(VENV)/test ## Run the others: a million rows, faults, generated requests
+	$(PYTEST) -m slow $(TESTS)
+
+.PHONY: test-all
+test-all: test test-slow ## Run both
+
+.PHONY: format
+format: $(VENV)/lint ## Format the Python code and fix what can be fixed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
 
 .PHONY: lint
 lint: $(VENV)/lint ## Check the style and the types of Python and SQL

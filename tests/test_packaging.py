@@ -5,10 +5,13 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from segsvc.db.sql import project_folder
 from tests import ROOT
 
 
+@pytest.mark.slow
 def test_wheel_carries_its_files(tmp_path: Path) -> None:
     """A wheel holds each statement, migration and file of the page, and the code finds them."""
     command = ["pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]

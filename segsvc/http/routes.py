@@ -1,4 +1,4 @@
-"""The declaration of a route: everything that is said about it stands above its handler.
+"""The declaration of a route: everything about it is declared above its handler.
 
 The application takes method, path and handler from it, the middleware the role, and the OpenAPI
 document all of it.

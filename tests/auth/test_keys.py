@@ -155,6 +155,7 @@ async def test_secrets_are_not_stored(conn: Connection, keys: dict[str, str]) ->
     assert len(set(keys.values())) == 2
 
 
+@pytest.mark.slow
 def test_commands(dsn: str) -> None:
     """Keys are created, shown once, listed and revoked on the command line, and used by it."""
 
@@ -185,6 +186,7 @@ def test_commands(dsn: str) -> None:
         assert run("segments", "create", "A", url=url, key=editor).returncode == 0
 
 
+@pytest.mark.slow
 def test_other_addresses_want_a_key(dsn: str, tmp_path: Path) -> None:
     """At an address that others reach the service starts with a key, or told to do without."""
     refused = run("serve", host="0.0.0.0", port="1", database_url=dsn)  # noqa: S104

@@ -51,6 +51,7 @@ def test_segments(url: str) -> None:
     assert "'A/../B'" in refused(url, "segments", "delete", "A/../B", "--yes")
 
 
+@pytest.mark.slow
 async def test_more_than_a_page(url: str, conn: Connection) -> None:
     """More segments, and more events of a user, than a page holds are all shown."""
     await conn.execute("""
@@ -85,6 +86,7 @@ def test_members(url: str, tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.part")) == []
 
 
+@pytest.mark.slow
 def test_reader_has_enough(url: str) -> None:
     """A list whose reader goes away ends quietly."""
     done(url, "segments", "create", "A")
@@ -98,6 +100,7 @@ def test_reader_has_enough(url: str) -> None:
     assert (listed.stdout, listed.stderr) == (b"user_id,source,since,expires_at\n", b"")
 
 
+@pytest.mark.slow
 def test_members_refused(url: str, tmp_path: Path) -> None:
     """What the service refuses is said line by line, and nothing is changed."""
     done(url, "segments", "create", "A")
@@ -142,6 +145,7 @@ def test_no_service() -> None:
         assert "SEGSVC_URL" in refused(nobody, *arguments, status=3)
 
 
+@pytest.mark.slow
 def test_killed_client_changes_nothing(url: str) -> None:
     """A command that is killed in the middle of its file leaves nothing behind."""
     done(url, "segments", "create", "A")

@@ -53,6 +53,7 @@ def test_wrong_settings_stop_everything(tmp_path: Path) -> None:
     assert not data_dir.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_embedded_data_is_kept(tmp_path: Path, number: signal.Signals) -> None:
     """What was stored is there after a stop by any signal, which stops PostgreSQL too."""
@@ -66,6 +67,7 @@ def test_embedded_data_is_kept(tmp_path: Path, number: signal.Signals) -> None:
     assert postgres_of(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_second_service_is_told_of_the_first(tmp_path: Path) -> None:
     """A second service on the same data says which process is in the way, and changes nothing."""
     with serving(data_dir=str(tmp_path)) as (url, process):
@@ -79,6 +81,7 @@ def test_second_service_is_told_of_the_first(tmp_path: Path) -> None:
         create(url, "A")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["service", "everything"])
 def test_kill_is_survived(tmp_path: Path, victim: str) -> None:
     """After a kill of the service, or of PostgreSQL too, the next start has every row."""
@@ -99,6 +102,7 @@ def test_kill_is_survived(tmp_path: Path, victim: str) -> None:
     assert postgres_of(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_interrupted_first_start_is_repaired(tmp_path: Path) -> None:
     """A database half made is made again, and the lock of a migration cut short is removed."""
     (tmp_path / "postgres.new").mkdir()
@@ -126,7 +130,7 @@ async def test_migrate_then_serve(new_database: Databases) -> None:
     refused = run("serve", database_url=dsn)
     assert refused.returncode == 1
     assert "segsvc migrate" in refused.stderr
-    assert "applied 0001.segment" in run("migrate", database_url=dsn).stdout
+    assert "applied 0001.initial" in run("migrate", database_url=dsn).stdout
     assert "up to date" in run("migrate", database_url=dsn).stdout
     with serving(database_url=dsn) as (url, _):
         create(url, "A")
@@ -141,6 +145,7 @@ def test_database_that_is_not_there() -> None:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_stop_is_quick_with_a_connection_open(tmp_path: Path) -> None:
     """An idle client does not hold a stopping service."""
     with serving(data_dir=str(tmp_path)) as (url, process):

@@ -13,6 +13,7 @@ import pytest
 from segsvc.db import batching as batches
 from segsvc.db.batching import Batcher
 from segsvc.db.pool import Connection, KeptConnection, Unavailable
+from tests import lock_waits
 
 # Fixes what it sees, and then waits for the lock: the answer says whether a user was there.
 SEE = """
@@ -51,9 +52,7 @@ async def held(conn: Connection, seen: Seen) -> AsyncIterator[tuple[asyncio.Task
     """Hold up two questions in their query until the context ends; yield them."""
     await conn.execute("SELECT pg_advisory_lock(1)")
     first = (seen.ask(1000), seen.ask(1001))
-    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-    while not await conn.fetchval(waiting):
-        assert not first[0].done()
+    await lock_waits.state(conn)
     yield first
     await conn.execute("SELECT pg_advisory_unlock(1)")
 

@@ -80,6 +80,7 @@ async def test_migrate_is_repeatable(new_database: Databases) -> None:
     assert migrations.migrate(dsn) == []
 
 
+@pytest.mark.slow
 async def test_interrupted_migration_leaves_a_lock(dsn: str, conn: Connection) -> None:
     """The lock of a killed run is reported with the way out, and can be broken."""
     await conn.execute("INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, now(), 4242)")

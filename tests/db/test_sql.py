@@ -108,6 +108,7 @@ VALUES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in UTILITY])
 async def test_plan_uses_the_index_named(crowd: str, name: str) -> None:
     """On a million periods a statement takes the indexes named, and scans no large table."""

@@ -24,11 +24,14 @@ from segsvc.db import migrations
 from segsvc.db import pool as database
 from segsvc.db.pool import Connection
 from segsvc.maintenance import check as checks
+from tests import lock_waits
 from tests.conftest import database_name, database_url
 from tests.faults.durable import Postgres, durable_postgres, kill_all
 from tests.faults.ledger import now
 from tests.faults.load import USERS, Load
 from tests.processes import TIMEOUT, all_workers, free_port, serving
+
+pytestmark = pytest.mark.slow
 
 WORKERS = 2
 SECRET = "a secret of the service"  # noqa: S105
@@ -191,12 +194,8 @@ async def test_service_is_killed(dsn: str, log: Path) -> None:
 
     async def reach(statement: str) -> None:
         """Wait until a statement of the import runs."""
-        async with asyncio.timeout(TIMEOUT):
-            while not await conn.fetchval(
-                "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE $1",
-                f"{statement}%",
-            ):
-                pass
+        running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE $1"
+        await lock_waits.state(conn, running, f"{statement}%")
 
     async def imported() -> tuple[int, int]:
         """Return how many are in by the file, and how many are known by nothing else."""

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
+import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,6 @@ from segsvc.app import RESOURCES, create_app
 from segsvc.http import problems
 from tests.conftest import SECRET, Client
 
-CASES = 2500
 JSON = {"Content-Type": "application/json"}
 
 ROUTES = [route for resource in RESOURCES for route in resource]
@@ -111,7 +111,8 @@ def requests(draw: st.DrawFn) -> tuple[str, URL, dict[str, str], bytes]:
     return method, url, headers, draw(BODIES)
 
 
-def test_generated_requests(dsn: str) -> None:
+@pytest.mark.parametrize("cases", [250, pytest.param(2500, marks=pytest.mark.slow)])
+def test_generated_requests(dsn: str, cases: int) -> None:
     """Thousands of requests, most of them wrong, get no 500 and no answer outside the contract."""
     runner = asyncio.Runner()
     app = create_app(dsn, secret=SECRET, anonymous=True)
@@ -130,7 +131,7 @@ def test_generated_requests(dsn: str) -> None:
             response = await client.request(method, url, headers=headers, data=data)
             return response, await response.read()
 
-    @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=cases, deadline=None, suppress_health_check=list(HealthCheck))
     @given(request=requests())
     def check(request: tuple[str, URL, dict[str, str], bytes]) -> None:
         response, text = runner.run(send(*request))

@@ -21,6 +21,7 @@ def report(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return run("report", *arguments, database_url=dsn)
 
 
+@pytest.mark.slow
 def test_report_is_the_same(dsn: str, tmp_path: Path) -> None:
     """The command line writes the bytes of the link, to standard output or into a file."""
     for period, expected in REPORTS_OF_THE_PAST.items():

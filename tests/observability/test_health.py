@@ -20,6 +20,7 @@ from prometheus_client.samples import Sample
 from segsvc.db.pool import Connection
 from segsvc.observability import metrics
 from segsvc.observability.health import CHECK_INTERVAL, CHECK_TIMEOUT, READINESS
+from tests import lock_waits
 from tests.conftest import Client, database_name
 from tests.processes import TIMEOUT, answers, serving
 
@@ -139,6 +140,7 @@ async def test_reads_pool_and_streams(client: Client) -> None:
     assert value(after, "segsvc_pool_connections_limit") == 10
 
 
+@pytest.mark.slow
 async def test_workers_count_together(dsn: str) -> None:
     """Any worker shows the figures of all; of one that was killed what it counted stays."""
     with serving(database_url=dsn, workers="2") as (url, process):
@@ -228,11 +230,7 @@ async def test_requests_under_way_are_finished(dsn: str, conn: Connection) -> No
         async with conn.transaction():
             await conn.execute("LOCK TABLE segment")
             listing = asyncio.create_task(asyncio.to_thread(read, f"{url}{SEGMENTS}?limit=1"))
-            async with asyncio.timeout(TIMEOUT):
-                while not await conn.fetchval(
-                    "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
-                ):
-                    pass
+            await lock_waits.state(conn)
             process.send_signal(signal.SIGTERM)
             deadline = time.monotonic() + TIMEOUT
             while answers(f"{url}/readyz"):

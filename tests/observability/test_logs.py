@@ -73,6 +73,7 @@ async def test_nothing_secret_is_logged(dsn: str, tmp_path: Path) -> None:
     assert "hunter2" not in log.read_text()
 
 
+@pytest.mark.slow
 async def test_a_level_silences_requests(dsn: str, tmp_path: Path) -> None:
     """With SEGSVC_LOG_LEVEL=WARNING, requests that went well leave no lines."""
     log = tmp_path / "log"
@@ -90,6 +91,7 @@ main(["serve", "--workers", "1"])
 """
 
 
+@pytest.mark.slow
 def test_a_terminal_is_written_for_people(tmp_path: Path) -> None:
     """On a terminal a request is a short line, not JSON."""
     port = free_port()

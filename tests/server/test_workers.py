@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from segsvc.db.pool import Connection
+from tests import lock_waits
 from tests.conftest import Databases, database_name
 from tests.processes import TIMEOUT, all_workers, answers, run, serving, until
 
@@ -24,7 +25,14 @@ def post(url: str, path: str, body: object) -> int:
         return status
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_signal_stops_all(tmp_path: Path, number: signal.Signals) -> None:
     """A signal to the parent stops every worker, and the embedded PostgreSQL after them."""
     log = tmp_path / "log"
@@ -38,6 +46,7 @@ def test_signal_stops_all(tmp_path: Path, number: signal.Signals) -> None:
         assert "Traceback" not in log.read_text()
 
 
+@pytest.mark.slow
 def test_killed_worker_is_replaced(dsn: str) -> None:
     """After each kill of a worker there are as many again, and the service answers."""
     with serving(database_url=dsn, workers="2") as (url, process):
@@ -58,8 +67,7 @@ async def test_requests_under_way_are_finished(dsn: str, conn: Connection) -> No
             await conn.execute("INSERT INTO users VALUES (1, now())")
             path = "/users/1/segments"
             slow = asyncio.create_task(asyncio.to_thread(post, url, path, {"add": ["A"]}))
-            while not await conn.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                assert not slow.done()
+            await lock_waits.state(conn)
             process.send_signal(signal.SIGTERM)
             await asyncio.to_thread(until, lambda: not answers(f"{url}/healthz"))
             assert process.poll() is None
@@ -68,6 +76,7 @@ async def test_requests_under_way_are_finished(dsn: str, conn: Connection) -> No
         assert psutil.wait_procs(workers, 0)[1] == []
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_their_parent(dsn: str) -> None:
     """When the parent is killed, the workers go, and the port is free."""
     with serving(database_url=dsn, workers="2") as (url, process):
@@ -98,6 +107,7 @@ async def test_wrong_schema(new_database: Databases) -> None:
     assert done.stderr.count("segsvc migrate") == 1
 
 
+@pytest.mark.slow
 async def test_worker_that_cannot_start_is_tried_again(
     dsn: str, template: str, admin: Connection
 ) -> None:

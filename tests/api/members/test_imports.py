@@ -21,6 +21,7 @@ from segsvc.app import create_app
 from segsvc.db.pool import Connection
 from segsvc.http.app_keys import IMPORTS
 from segsvc.settings import DEFAULT_LIMITS, Limits
+from tests import lock_waits
 from tests.conftest import SECRET, Client
 from tests.processes import TIMEOUT, serving
 
@@ -239,6 +240,7 @@ async def test_causes(client: Client) -> None:
     ]
 
 
+@pytest.mark.slow
 async def test_a_million(client: Client, conn: Connection) -> None:
     """A million in, again, half of them out, and again: the counts are exact."""
     million = 1_000_000
@@ -340,9 +342,7 @@ async def test_upload_holds_nobody(client: Client, conn: Connection) -> None:
         SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND query LIKE 'COPY%' AND backend_xid IS NOT NULL
     """
-    async with asyncio.timeout(TIMEOUT):
-        while not await conn.fetchval(staging):
-            pass
+    await lock_waits.state(conn, staging)
     assert (await client.patch(A, json={"percent": 10})).status == 200
     assert (await client.post("/api/v1/users/1/segments", json={"add": ["A"]})).status == 200
     now = await conn.fetchval("SELECT clock_timestamp()")
@@ -363,19 +363,11 @@ async def in_the_way(
     await conn.close()
 
 
-WAITING = """
-    SELECT pid FROM pg_stat_activity
-    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%staged%'
-"""
-
-
 async def test_users_are_locked_in_order(client: Client, conn: Connection, dsn: str) -> None:
     """An import that waits for a user holds none with a greater id, so that nobody deadlocks."""
     async with in_the_way(dsn):
         importing = asyncio.create_task(send(client, "add", lines(5, 3, 4)))
-        async with asyncio.timeout(TIMEOUT):
-            while not await conn.fetchval(WAITING):
-                pass
+        await lock_waits.state(conn)
         await conn.execute("SET lock_timeout = '1s'")
         await conn.execute("INSERT INTO users VALUES (4, now()), (5, now())")
     assert await importing == counts(3, 3)
@@ -385,10 +377,7 @@ async def test_import_waits_for_its_turn(client: Client, conn: Connection, dsn: 
     """An import takes its turn after a change of the segment that came first."""
     async with in_the_way(dsn, LOCK_SLUG.replace("$1", "'A'")):
         importing = asyncio.create_task(send(client, "add", lines(1)))
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
-        async with asyncio.timeout(TIMEOUT):
-            while not await conn.fetchval(waiting):
-                pass
+        await lock_waits.state(conn)
     assert await importing == counts(1, 1)
 
 
@@ -396,9 +385,7 @@ async def test_database_is_gone_in_the_middle(client: Client, conn: Connection, 
     """An import whose connection dies is answered 503, leaves nothing, and may be repeated."""
     async with in_the_way(dsn):
         importing = asyncio.create_task(send(client, "add", lines(1, 2, 3), 503))
-        async with asyncio.timeout(TIMEOUT):
-            while not (pid := await conn.fetchval(WAITING)):
-                pass
+        pid = await lock_waits.state(conn)
         await conn.execute("SELECT pg_terminate_backend($1)", pid)
         assert (await importing)["type"] == "urn:segsvc:problem:database-unavailable"
     assert await members(client) == []
@@ -406,6 +393,7 @@ async def test_database_is_gone_in_the_middle(client: Client, conn: Connection, 
     assert await send(client, "add", lines(1, 2, 3)) == counts(3, 3)
 
 
+@pytest.mark.slow
 async def test_service_is_killed_in_the_middle(dsn: str, conn: Connection) -> None:
     """A service killed in the middle of an import leaves nothing, and holds no lock for long."""
 
@@ -419,15 +407,12 @@ async def test_service_is_killed_in_the_middle(dsn: str, conn: Connection) -> No
     with serving(database_url=dsn) as (url, process):
         async with in_the_way(dsn):
             importing = asyncio.create_task(post(url))
-            async with asyncio.timeout(TIMEOUT):
-                while not await conn.fetchval(WAITING):
-                    pass
-                process.kill()
-                with pytest.raises(ClientError):
-                    await importing
-                # Before what it waited for is free again.
-                while await conn.fetchval(WAITING):
-                    pass
+            await lock_waits.state(conn)
+            process.kill()
+            with pytest.raises(ClientError):
+                await importing
+            # Before the lock that it waited for is released.
+            await lock_waits.state(conn, f"SELECT NOT EXISTS ({lock_waits.LOCK_WAIT})")
         assert await conn.fetchval("SELECT array_agg(id) FROM users") == [3]
     with serving(database_url=dsn) as (url, _):
         assert await post(url) == counts(3, 3)

@@ -61,6 +61,7 @@ def test_evaluation(url: str, keys: dict[str, str]) -> None:
         assert details.flag_metadata == {}
 
 
+@pytest.mark.slow
 def test_errors(url: str, keys: dict[str, str]) -> None:
     """A client takes its own default, and knows why, when there is nothing to evaluate."""
     features = client(url, keys["reader"])
@@ -80,6 +81,7 @@ def test_errors(url: str, keys: dict[str, str]) -> None:
     assert features.get_string_details("MANUAL", "x", USER).error_code == ErrorCode.TYPE_MISMATCH
 
 
+@pytest.mark.slow
 def test_refused_key(url: str) -> None:
     """A client without a good key takes its own default, and is told that it is unauthorized."""
     details = client(url, "nobody.x").get_boolean_details(

@@ -7,6 +7,7 @@ import pytest
 
 from segsvc.api.ofrep import store
 from segsvc.db.pool import Connection
+from tests.api_calls import change, create
 from tests.conftest import Client
 
 SEGMENTS = "/api/v1/segments"
@@ -18,16 +19,6 @@ OFF = {"value": False, "variant": "off", "metadata": {}}
 
 def context(user_id: object, **attributes: object) -> dict[str, Any]:
     return {"context": {"targetingKey": user_id} | attributes}
-
-
-async def create(client: Client, slug: str, percent: float | None = None) -> None:
-    response = await client.post(SEGMENTS, json={"slug": slug, "percent": percent})
-    assert response.status == 201
-
-
-async def change(client: Client, user_id: int, **wish: object) -> None:
-    response = await client.post(f"/api/v1/users/{user_id}/segments", json=wish)
-    assert response.status == 200
 
 
 async def evaluate(client: Client, key: str, user_id: object) -> tuple[bool, str]:

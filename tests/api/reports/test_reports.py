@@ -251,6 +251,7 @@ CROWDED = """
 """
 
 
+@pytest.mark.slow
 async def test_slots_are_few_and_come_back(client: Client, conn: Connection) -> None:
     """Beside reports that nobody takes, reads go on and others are told to wait; then they may."""
     await conn.execute(CROWDED)
@@ -271,6 +272,7 @@ async def test_slots_are_few_and_come_back(client: Client, conn: Connection) -> 
     assert (await response.text()).count("\n") == 1_000_000
 
 
+@pytest.mark.slow
 async def test_stalled_client_is_cut_off(
     aiohttp_client: AiohttpClient, dsn: str, conn: Connection
 ) -> None:
@@ -289,6 +291,7 @@ async def test_stalled_client_is_cut_off(
         await response.text()
 
 
+@pytest.mark.slow
 async def test_broken_transfer_is_seen(client: Client, conn: Connection) -> None:
     """When PostgreSQL fails in the middle, the client sees a broken transfer and no end."""
     await conn.execute(CROWDED)

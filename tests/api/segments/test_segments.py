@@ -5,11 +5,13 @@ import re
 from itertools import pairwise
 
 import asyncpg
+import pytest
 from aiohttp.pytest_plugin import AiohttpClient
 
 from segsvc.api.segments import store
 from segsvc.app import create_app
 from segsvc.db.pool import Connection
+from tests import lock_waits
 from tests.conftest import SECRET, Client
 
 SEGMENTS = "/api/v1/segments"
@@ -112,6 +114,9 @@ async def test_lives_of_a_slug_never_overlap(client: Client, conn: Connection) -
         assert earlier["deleted_at"] < later["created_at"]
 
 
+WAITS = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1"
+
+
 async def test_creation_and_deletion_of_a_slug_take_turns(
     dsn: str, conn: Connection, admin: Connection
 ) -> None:
@@ -125,11 +130,6 @@ async def test_creation_and_deletion_of_a_slug_take_turns(
     """)
     creator, deleter = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
 
-    async def waits(blocked: Connection) -> bool:
-        pid = blocked.get_server_pid()
-        state = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $1"
-        return bool(await admin.fetchval(state, pid) == "Lock")
-
     async def create() -> None:
         async with creator.transaction():
             await store.create(creator, "A", "")
@@ -139,11 +139,9 @@ async def test_creation_and_deletion_of_a_slug_take_turns(
             await store.delete(deleter, "A")
 
     creation = asyncio.create_task(create())
-    while not await waits(creator):
-        pass
+    await lock_waits.state(admin, WAITS, creator.get_server_pid())
     deletion = asyncio.create_task(delete())
-    while not (deletion.done() or await waits(deleter)):
-        pass
+    await lock_waits.state(admin, WAITS, deleter.get_server_pid())
     await conn.execute("SELECT pg_advisory_unlock(1)")
     await asyncio.gather(creation, deletion)
     lives = await conn.fetch("SELECT created_at, deleted_at FROM segment ORDER BY created_at")
@@ -171,6 +169,7 @@ async def test_a_clock_that_stepped_back_moves_bounds(conn: Connection) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_deleting_a_large_segment_is_one_row(
     aiohttp_client: AiohttpClient, crowd: str
 ) -> None:

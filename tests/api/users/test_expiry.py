@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from segsvc.db.pool import Connection
+from tests.api_calls import change, read
 from tests.clock import pass_time
 from tests.conftest import Client
 
@@ -18,18 +19,6 @@ DAY = timedelta(days=1)
 async def segments(client: Client) -> None:
     for slug in ("A", "B", "C"):
         await client.post("/api/v1/segments", json={"slug": slug})
-
-
-async def change(client: Client, **body: Any) -> dict[str, Any]:
-    response = await client.post(USER, json=body)
-    assert response.status == 200, await response.text()
-    answer: dict[str, Any] = await response.json()
-    return answer
-
-
-async def read(client: Client) -> list[str]:
-    slugs: list[str] = (await (await client.get(USER)).json())["segments"]
-    return slugs
 
 
 async def ends(conn: Connection) -> dict[str, timedelta | None]:
@@ -44,18 +33,18 @@ async def ends(conn: Connection) -> dict[str, timedelta | None]:
 
 async def test_user_is_out_at_the_end(client: Client, conn: Connection) -> None:
     """A membership of two days ends after two days, with no job running."""
-    await change(client, add=["A", "B"], ttl=2 * 86400)
+    await change(client, 1, add=["A", "B"], ttl=2 * 86400)
     await pass_time(conn, 2 * DAY - timedelta(minutes=1))
-    assert await read(client) == ["A", "B"]
+    assert await read(client, 1) == ["A", "B"]
     await pass_time(conn, timedelta(minutes=1))
-    assert await read(client) == []
+    assert await read(client, 1) == []
     assert (await (await client.get("/api/v1/segments/A")).json())["members"] == 0
 
 
 async def test_end_is_exact(client: Client) -> None:
     """The last microsecond before the end is in, the end itself is out."""
     end = datetime.now(UTC).replace(microsecond=0) + DAY
-    await change(client, add=["A"], expires_at=end.isoformat())
+    await change(client, 1, add=["A"], expires_at=end.isoformat())
     for at, expected in ((end - timedelta(microseconds=1), ["A"]), (end, [])):
         response = await client.get(USER, params={"at": at.isoformat()})
         assert (await response.json())["segments"] == expected
@@ -66,6 +55,7 @@ async def test_own_end_before_the_common_one(client: Client, conn: Connection) -
     end = datetime.now(UTC) + 30 * DAY
     await change(
         client,
+        1,
         add=["A", {"slug": "B", "ttl": 60}, {"slug": "C", "expires_at": end.isoformat()}],
         ttl=86400,
     )
@@ -78,7 +68,7 @@ async def test_own_end_before_the_common_one(client: Client, conn: Connection) -
 
 async def test_object_without_expiry_is_for_ever(client: Client, conn: Connection) -> None:
     """An object that names only a slug is that slug."""
-    assert (await change(client, add=[{"slug": "A"}]))["added"] == ["A"]
+    assert (await change(client, 1, add=[{"slug": "A"}]))["added"] == ["A"]
     assert await ends(conn) == {"A": None}
 
 
@@ -87,37 +77,37 @@ async def test_adding_again_moves_the_end(client: Client, conn: Connection) -> N
     end = datetime.now(UTC) + 10 * DAY
     for offset in (timedelta(0), 5 * DAY, -5 * DAY):
         body = {"add": ["A"], "expires_at": (end + offset).isoformat()}
-        assert (await change(client, **body))["added"] == ["A"]
+        assert (await change(client, 1, **body))["added"] == ["A"]
         assert await conn.fetchval("SELECT valid_to FROM membership") == end + offset
-        assert (await change(client, **body))["added"] == []
-    assert (await change(client, add=["A"]))["added"] == ["A"]
+        assert (await change(client, 1, **body))["added"] == []
+    assert (await change(client, 1, add=["A"]))["added"] == ["A"]
     assert await ends(conn) == {"A": None}
 
 
 async def test_adding_after_the_end_begins_again(client: Client, conn: Connection) -> None:
     """An expired user who is added again is in again, in a period of its own."""
-    await change(client, add=["A"], ttl=3600)
+    await change(client, 1, add=["A"], ttl=3600)
     await pass_time(conn, DAY)
-    assert await read(client) == []
-    assert (await change(client, add=["A"]))["added"] == ["A"]
-    assert await read(client) == ["A"]
+    assert await read(client, 1) == []
+    assert (await change(client, 1, add=["A"]))["added"] == ["A"]
+    assert await read(client, 1) == ["A"]
     assert await conn.fetchval("SELECT count(*) FROM membership") == 2
 
 
 async def test_removing_after_the_end_changes_nothing(client: Client, conn: Connection) -> None:
     """An end that has passed stays what it is, whatever is removed later."""
-    await change(client, add=["A"], ttl=3600)
+    await change(client, 1, add=["A"], ttl=3600)
     await pass_time(conn, DAY)
-    assert (await change(client, remove=["A"]))["removed"] == []
+    assert (await change(client, 1, remove=["A"]))["removed"] == []
     assert await ends(conn) == {"A": timedelta(hours=1)}
 
 
 async def test_different_ttls_at_once_leave_one_period(client: Client, conn: Connection) -> None:
     """Twenty TTLs of different lengths added to one user at once leave one period."""
-    await asyncio.gather(*(change(client, add=["A"], ttl=ttl) for ttl in range(1000, 1020)))
+    await asyncio.gather(*(change(client, 1, add=["A"], ttl=ttl) for ttl in range(1000, 1020)))
     lengths = await ends(conn)
     assert lengths.keys() == {"A"}
-    assert await read(client) == ["A"]
+    assert await read(client, 1) == ["A"]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +162,6 @@ async def test_wrong_expiries(
 
 async def test_longest_and_shortest_ttl(client: Client, conn: Connection) -> None:
     """One second and ten years are TTLs; the same slug may repeat with the same one."""
-    await change(client, add=[{"slug": "A", "ttl": 1}, {"slug": "A", "ttl": 1}])
-    await change(client, add=["B"], ttl=315_360_000)
+    await change(client, 1, add=[{"slug": "A", "ttl": 1}, {"slug": "A", "ttl": 1}])
+    await change(client, 1, add=["B"], ttl=315_360_000)
     assert await ends(conn) == {"A": timedelta(seconds=1), "B": 3650 * DAY}

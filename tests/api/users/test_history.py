@@ -1,30 +1,13 @@
 """`/users/{user_id}/history`: what happened to a user, and why."""
 
 from datetime import timedelta
-from typing import Any
 
 from segsvc.db.pool import Connection
+from tests.api_calls import change, create, history
 from tests.clock import pass_time
 from tests.conftest import Client
 
 HOUR = timedelta(hours=1)
-
-
-async def history(client: Client, user_id: int = 1, **page: str) -> list[tuple[str, str, str]]:
-    response = await client.get(f"/api/v1/users/{user_id}/history", params=page)
-    assert response.status == 200, await response.text()
-    events = (await response.json())["events"]
-    assert [event["at"] for event in events] == sorted(event["at"] for event in events)
-    return [(event["slug"], event["operation"], event["cause"]) for event in events]
-
-
-async def change(client: Client, **body: Any) -> None:
-    assert (await client.post("/api/v1/users/1/segments", json=body)).status == 200
-
-
-async def create(client: Client, slug: str, percent: float | None = None) -> None:
-    body = {"slug": slug, "percent": percent}
-    assert (await client.post("/api/v1/segments", json=body)).status == 201
 
 
 async def test_causes(client: Client, conn: Connection) -> None:
@@ -32,17 +15,17 @@ async def test_causes(client: Client, conn: Connection) -> None:
     await create(client, "HAND")
     await create(client, "AUTO", 100)
     await create(client, "GONE")
-    await change(client, add=["HAND"])
-    await change(client, remove=["HAND"])
-    await change(client, add=["HAND", "GONE"], ttl=7200)
-    await change(client, remove=["AUTO"])
-    await change(client, add=["AUTO"], ttl=3600)
+    await change(client, 1, add=["HAND"])
+    await change(client, 1, remove=["HAND"])
+    await change(client, 1, add=["HAND", "GONE"], ttl=7200)
+    await change(client, 1, remove=["AUTO"])
+    await change(client, 1, add=["AUTO"], ttl=3600)
     await pass_time(conn, HOUR)
     await client.delete("/api/v1/segments/GONE")
     await pass_time(conn, HOUR)
     await client.patch("/api/v1/segments/AUTO", json={"percent": 0})
     await client.patch("/api/v1/segments/AUTO", json={"percent": 100})
-    assert await history(client) == [
+    assert await history(client, 1) == [
         ("AUTO", "add", "rollout"),
         ("HAND", "add", "added"),
         ("HAND", "remove", "removed"),
@@ -60,7 +43,7 @@ async def test_causes(client: Client, conn: Connection) -> None:
 async def test_expiry_bears_its_exact_time(client: Client, conn: Connection) -> None:
     """A removal by TTL stands at the time that was set, whenever anyone looks."""
     await create(client, "A")
-    await change(client, add=["A"], ttl=3600)
+    await change(client, 1, add=["A"], ttl=3600)
     await pass_time(conn, 10 * HOUR)
     response = await client.get("/api/v1/users/1/history")
     end = (await response.json())["events"][1]["at"]
@@ -71,18 +54,18 @@ async def test_expiry_bears_its_exact_time(client: Client, conn: Connection) -> 
 async def test_end_to_come_is_no_event(client: Client) -> None:
     """What has not ended yet has no removal, however far the page reaches."""
     await create(client, "A")
-    await change(client, add=["A"], ttl=60)
-    assert await history(client, to="2100-01-01T00:00:00Z") == [("A", "add", "added")]
+    await change(client, 1, add=["A"], ttl=60)
+    assert await history(client, 1, to="2100-01-01T00:00:00Z") == [("A", "add", "added")]
 
 
 async def test_continued_stay_is_no_event(client: Client, conn: Connection) -> None:
     """By hand into an automatic segment and back by the end of it: the user was in throughout."""
     await create(client, "A", 100)
     await client.get("/api/v1/users/1/segments")
-    await change(client, add=["A"], ttl=3600)
+    await change(client, 1, add=["A"], ttl=3600)
     await client.patch("/api/v1/segments/A", json={"percent": 99.99})
     await pass_time(conn, 2 * HOUR)
-    assert await history(client) == [("A", "add", "rollout")]
+    assert await history(client, 1) == [("A", "add", "rollout")]
 
 
 async def test_pages(client: Client) -> None:
@@ -90,9 +73,9 @@ async def test_pages(client: Client) -> None:
     slugs = [f"S{n}" for n in range(7)]
     for slug in slugs:
         await create(client, slug)
-    await change(client, add=slugs)
-    await change(client, remove=slugs)
-    whole = await history(client)
+    await change(client, 1, add=slugs)
+    await change(client, 1, remove=slugs)
+    whole = await history(client, 1)
     assert len(whole) == 14
     seen: list[tuple[str, str, str]] = []
     page: dict[str, str] = {"limit": "4"}
@@ -109,14 +92,14 @@ async def test_pages(client: Client) -> None:
 async def test_bounds(client: Client) -> None:
     """The first moment is in, the one after the last is not."""
     await create(client, "A")
-    await change(client, add=["A"])
-    await change(client, remove=["A"])
+    await change(client, 1, add=["A"])
+    await change(client, 1, remove=["A"])
     response = await client.get("/api/v1/users/1/history")
     add, remove = (event["at"] for event in (await response.json())["events"])
     one = [("A", "add", "added")]
-    assert await history(client, **{"from": add, "to": remove}) == one
-    assert await history(client, to=add) == []
-    assert await history(client, user_id=2) == []
+    assert await history(client, 1, **{"from": add, "to": remove}) == one
+    assert await history(client, 1, to=add) == []
+    assert await history(client, 2) == []
 
 
 async def test_wrong_parameters(client: Client) -> None:

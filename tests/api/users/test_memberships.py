@@ -4,9 +4,9 @@ import hashlib
 import re
 from datetime import timedelta
 from math import floor
-from typing import Any
 
 from segsvc.db.pool import Connection
+from tests.api_calls import explain
 from tests.clock import pass_time
 from tests.conftest import Client
 
@@ -18,16 +18,6 @@ def percentage(slug: str, user_id: int) -> float:
     """Return the point of the design as a percentage, cut off after six decimals."""
     digest = hashlib.sha256(f"{slug}:{user_id}".encode()).hexdigest()
     return floor(int(digest[:8], 16) * 100_000_000 / 2**32) / 1_000_000
-
-
-async def explain(client: Client, user_id: int) -> dict[str, dict[str, Any]]:
-    response = await client.get(f"/api/v1/users/{user_id}/memberships")
-    assert response.status == 200
-    answer = await response.json()
-    assert answer["user_id"] == user_id
-    slugs = [each["slug"] for each in answer["memberships"]]
-    assert slugs == sorted(slugs)
-    return {each.pop("slug"): each for each in answer["memberships"]}
 
 
 async def test_each_reason(client: Client) -> None:

@@ -8,6 +8,7 @@ from math import inf
 from typing import Any
 
 import asyncpg
+import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -270,13 +271,14 @@ class Service(RuleBasedStateMachine):
         return self.runner.run(self.conn.fetchval(query))
 
 
-def test_service_agrees_with_the_model(dsn: str) -> None:
+@pytest.mark.parametrize("histories", [20, pytest.param(150, marks=pytest.mark.slow)])
+def test_service_agrees_with_the_model(dsn: str, histories: int) -> None:
     """Current and as-of reads agree with the model after every step of random histories."""
     Service.dsn = dsn
     run_state_machine_as_test(
         Service,
         settings=settings(
-            max_examples=100,
+            max_examples=histories,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

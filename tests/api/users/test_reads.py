@@ -3,16 +3,13 @@
 import asyncio
 import time
 
+from segsvc.api.users.schemas import USER_SEGMENTS
 from segsvc.api.users.store import REGISTER_TIMEOUT
 from segsvc.db.pool import Connection
+from segsvc.http.responses import json_response
+from tests import lock_waits
+from tests.api_calls import read
 from tests.conftest import Client
-
-
-async def read(client: Client, user_id: int) -> list[str]:
-    response = await client.get(f"/api/v1/users/{user_id}/segments")
-    assert response.status == 200
-    slugs: list[str] = (await response.json())["segments"]
-    return slugs
 
 
 async def test_each_reader_gets_their_own(client: Client) -> None:
@@ -52,10 +49,22 @@ async def test_noting_a_user_holds_up_nobody_else(client: Client, conn: Connecti
         await conn.execute("INSERT INTO users VALUES (1, now())")
         began = time.monotonic()
         first = asyncio.create_task(read(client, 1))
-        while not await conn.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            assert not first.done()
+        await lock_waits.state(conn)
         for _ in range(5):
             assert await read(client, 2) == ["A"]
         assert not first.done()
         assert time.monotonic() - began < REGISTER_TIMEOUT
         assert await first == ["A"]
+
+
+async def test_hot_read_has_the_bytes_of_its_schema(client: Client) -> None:
+    """The body that the hot read builds itself is the one that its schema gives."""
+    for slugs in ([], ["A"], ["A", "B-2", "c_3"]):
+        for slug in slugs:
+            await client.post("/api/v1/segments", json={"slug": slug})
+        if slugs:
+            await client.post("/api/v1/users/7/segments", json={"add": slugs})
+        response = await client.get("/api/v1/users/7/segments")
+        dumped = json_response(USER_SEGMENTS, {"user_id": 7, "segments": slugs})
+        assert await response.read() == dumped.body
+        assert response.headers["Content-Type"] == dumped.headers["Content-Type"]

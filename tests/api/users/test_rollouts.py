@@ -4,7 +4,6 @@ import asyncio
 import csv
 import hashlib
 from math import sqrt
-from typing import Any
 
 import asyncpg
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from segsvc.api.users import store
 from segsvc.db.pool import Connection
 from tests import ROOT
+from tests.api_calls import change, create, set_percent
 from tests.conftest import Client
 
 VECTORS = ROOT / "tests" / "vectors" / "rollout.csv"
@@ -23,25 +23,6 @@ USERS = range(1, 1001)
 def point(slug: str, user_id: int) -> int:
     """Return the point as the design defines it."""
     return int.from_bytes(hashlib.sha256(f"{slug}:{user_id}".encode()).digest()[:4], "big")
-
-
-async def create(client: Client, slug: str, percent: float | None) -> None:
-    response = await client.post(SEGMENTS, json={"slug": slug, "percent": percent})
-    assert response.status == 201, await response.text()
-    assert (await response.json())["percent"] == percent
-
-
-async def set_percent(client: Client, slug: str, percent: float | None) -> None:
-    response = await client.patch(f"{SEGMENTS}/{slug}", json={"percent": percent})
-    assert response.status == 200, await response.text()
-    assert (await response.json())["percent"] == percent
-
-
-async def change(client: Client, user_id: int, **body: list[str]) -> dict[str, Any]:
-    response = await client.post(f"/api/v1/users/{user_id}/segments", json=body)
-    assert response.status == 200
-    answer: dict[str, Any] = await response.json()
-    return answer
 
 
 async def members(client: Client, slug: str) -> set[int]:
@@ -379,6 +360,7 @@ async def test_spellings_of_ten(client: Client, text: str) -> None:
     assert (await response.json())["percent"] == 10
 
 
+@pytest.mark.slow
 async def test_read_touches_what_is_current(crowd: str) -> None:
     """Reading a user with a long history reads the current periods and open rollouts only."""
     conn = await asyncpg.connect(crowd)

@@ -8,6 +8,7 @@ import pytest
 
 from segsvc.db.pool import Connection
 from segsvc.http.app_keys import POOL
+from tests.api_calls import read
 from tests.conftest import Client
 
 SLUGS = [f"SEG_{n}" for n in range(10)]
@@ -27,15 +28,6 @@ async def change(
         f"/api/v1/users/{user_id}/segments", json={"add": list(add), "remove": list(remove)}
     )
     return response.status, await response.json()
-
-
-async def read(client: Client, user_id: int) -> list[str]:
-    response = await client.get(f"/api/v1/users/{user_id}/segments")
-    assert response.status == 200
-    answer = await response.json()
-    assert answer["user_id"] == user_id
-    slugs: list[str] = answer["segments"]
-    return slugs
 
 
 @pytest.mark.usefixtures("segments")
