@@ -3,6 +3,8 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -35,13 +37,17 @@ def database_name(url: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     if url := os.environ.get(SERVER):
         yield url
         return
     configuration = {**embedded.CONFIGURATION, **UNSAFE_AND_FAST}
-    data_dir = tmp_path_factory.mktemp("server")
-    with embedded.running(data_dir, exclusive=True, configuration=configuration) as url:
+    # Outside the folder of pytest: each start of pytest closes that folder to other users, such as
+    # the user that the server runs as if root runs the tests.
+    with (
+        TemporaryDirectory(prefix="segsvc-tests-") as folder,
+        embedded.running(Path(folder), exclusive=True, configuration=configuration) as url,
+    ):
         yield url
 
 
