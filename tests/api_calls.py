@@ -1,5 +1,6 @@
-"""Calls to the API that must succeed, for tests of something else."""
+"""Calls to the API. Each checks the status that it expects; `attempt` returns it instead."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from segsvc.http import BASE
@@ -25,9 +26,29 @@ async def set_percent(client: Client, slug: str, percent: float | None) -> None:
     assert segment["percent"] == percent
 
 
+async def delete(client: Client, slug: str) -> None:
+    """Delete a segment."""
+    assert (await client.delete(f"{BASE}/segments/{slug}")).status == 204
+
+
+async def members(client: Client, slug: str, **page: Any) -> list[dict[str, Any]]:
+    """Return the members of a segment, by default at most 1000."""
+    page = {"limit": 1000} | page
+    answer = await call(client, "GET", f"/segments/{slug}/members", params=page)
+    found: list[dict[str, Any]] = answer["members"]
+    return found
+
+
+async def attempt(client: Client, user_id: int, **body: Any) -> tuple[int, dict[str, Any]]:
+    """Send a change of a user's segments that may be refused; return the status and the answer."""
+    response = await client.post(f"{BASE}/users/{user_id}/segments", json=body)
+    return response.status, await response.json()
+
+
 async def change(client: Client, user_id: int, **body: Any) -> dict[str, Any]:
     """Change the segments of a user; `body` has `add`, `remove`, `ttl` and `expires_at`."""
-    answer: dict[str, Any] = await call(client, "POST", f"/users/{user_id}/segments", json=body)
+    status, answer = await attempt(client, user_id, **body)
+    assert status == 200, answer
     return answer
 
 
@@ -37,6 +58,14 @@ async def read(client: Client, user_id: int, **query: str) -> list[str]:
     assert answer["user_id"] == user_id
     slugs: list[str] = answer["segments"]
     return slugs
+
+
+async def read_many(client: Client, user_ids: Iterable[int]) -> dict[int, list[str]]:
+    """Return the segments of many users, asked for in one request."""
+    asked = list(user_ids)
+    users = (await call(client, "POST", "/users/segments", json={"user_ids": asked}))["users"]
+    assert [user["user_id"] for user in users] == asked
+    return {user["user_id"]: user["segments"] for user in users}
 
 
 async def explain(client: Client, user_id: int) -> dict[str, dict[str, Any]]:

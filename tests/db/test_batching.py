@@ -153,10 +153,8 @@ async def test_close_leaves_nothing(seen: Seen, conn: Connection) -> None:
         await asyncio.wait([first, second, later])
         assert [task.cancelled() for task in (first, second, later)] == [True] * 3
         assert asyncio.all_tasks() == {task for task in tasks if not task.done()}
-    async with asyncio.timeout(10):
-        others = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%held AS%'"
-        while await conn.fetchval(f"{others} AND pid <> pg_backend_pid()"):
-            pass
+    others = "SELECT FROM pg_stat_activity WHERE query LIKE '%held AS%' AND pid <> pg_backend_pid()"
+    await lock_waits.state(conn, f"SELECT NOT EXISTS ({others})")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pytest
 
 from segsvc.db.pool import Connection
 from segsvc.maintenance import check as store
+from tests.api_calls import change, create
 from tests.conftest import Client
 from tests.processes import run
 
@@ -54,9 +55,9 @@ async def test_sound_database(conn: Connection, client: Client) -> None:
     """What the service wrote has no faults; neither has an empty database."""
     assert await faults(conn) == []
     await conn.execute(SOUND)
-    await client.post("/api/v1/users/7/segments", json={"add": ["A"], "remove": ["B"]})
+    await change(client, 7, add=["A"], remove=["B"])
     await client.delete("/api/v1/segments/A")
-    await client.post("/api/v1/segments", json={"slug": "A", "percent": 10})
+    await create(client, "A", 10)
     assert await faults(conn) == []
 
 

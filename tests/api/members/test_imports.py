@@ -22,6 +22,7 @@ from segsvc.db.pool import Connection
 from segsvc.http.app_keys import IMPORTS
 from segsvc.settings import DEFAULT_LIMITS, Limits
 from tests import lock_waits
+from tests.api_calls import call, change, create, history, members, read, set_percent
 from tests.conftest import SECRET, Client
 from tests.processes import TIMEOUT, serving
 
@@ -32,22 +33,19 @@ GREATEST_ID = 2**63 - 1
 
 @pytest.fixture(autouse=True)
 async def segment(client: Client) -> None:
-    await client.post("/api/v1/segments", json={"slug": "A"})
+    await create(client, "A")
 
 
 async def send(
     client: Client, way: str, body: Any, status: int = 200, headers: dict[str, str] | None = None
-) -> dict[str, Any]:
+) -> Any:
+    path = f"/segments/A/members/{way}"
     data = io.BytesIO(body) if isinstance(body, bytes) else body
-    response = await client.post(f"{A}/members/{way}", data=data, headers=CSV | (headers or {}))
-    assert response.status == status, await response.text()
-    answer: dict[str, Any] = await response.json()
-    return answer
+    return await call(client, "POST", path, status, data=data, headers=CSV | (headers or {}))
 
 
-async def members(client: Client) -> list[int]:
-    response = await client.get(f"{A}/members", params={"limit": 1000})
-    return [member["user_id"] for member in (await response.json())["members"]]
+async def ids(client: Client) -> list[int]:
+    return [member["user_id"] for member in await members(client, "A")]
 
 
 def counts(received: int, changed: int) -> dict[str, int]:
@@ -74,9 +72,9 @@ def lines(*user_ids: int) -> bytes:
 async def test_files(client: Client, body: bytes) -> None:
     """A header, blank lines, quotes, either line end and a byte order mark are no matter."""
     assert await send(client, "add", body) == counts(3, 3)
-    assert await members(client) == [1, 22, 333]
+    assert await ids(client) == [1, 22, 333]
     assert await send(client, "remove", body) == counts(3, 3)
-    assert await members(client) == []
+    assert await ids(client) == []
 
 
 async def test_pieces(client: Client) -> None:
@@ -91,7 +89,7 @@ async def test_pieces(client: Client) -> None:
     answer = await send(client, "add", one_by_one(body), 422)
     assert [error["pointer"] for error in answer["errors"]] == ["#row=6"]
     assert await send(client, "add", one_by_one(body[:-3])) == counts(3, 3)
-    assert await members(client) == [1, 22, 333]
+    assert await ids(client) == [1, 22, 333]
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"user_id", b"user_id\r\n\r\n", b"\xef\xbb\xbf"])
@@ -112,7 +110,7 @@ async def test_greatest_ids(client: Client) -> None:
     """Ids go up to 2^63 - 1, and one more is refused."""
     great = [8_999_999_999_999_999_999, 9_000_000_000_000_000_000, GREATEST_ID]
     assert await send(client, "add", lines(*great)) == counts(3, 3)
-    assert await members(client) == great
+    assert await ids(client) == great
     await send(client, "add", lines(GREATEST_ID + 1), 422)
 
 
@@ -132,7 +130,7 @@ async def test_bad_lines(client: Client, bad: bytes) -> None:
     pointers = [error["pointer"] for error in answer["errors"]]
     assert pointers == ["#row=3", "#row=5"]
     assert "line 3 " in answer["errors"][0]["detail"]
-    assert await members(client) == []
+    assert await ids(client) == []
 
 
 async def test_first_hundred_bad_lines(client: Client) -> None:
@@ -207,7 +205,7 @@ async def test_limit_of_the_operator(
     assert await send(small, "add", lines(1, 2, 3)) == counts(3, 3)
     answer = await send(small, "remove", lines(1, 2, 3, 4), 413)
     assert "3 user ids" in answer["detail"]
-    assert await members(client) == [1, 2, 3]
+    assert await ids(client) == [1, 2, 3]
 
 
 async def test_expiry(client: Client) -> None:
@@ -216,10 +214,10 @@ async def test_expiry(client: Client) -> None:
     until = "2099-01-01T00:00:00.000000Z"
     assert await send(client, f"add?expires_at={until}", lines(2, 3)) == counts(2, 2)
     assert await send(client, f"add?expires_at={until}", lines(2, 3)) == counts(2, 0)
-    listed = (await (await client.get(f"{A}/members")).json())["members"]
+    listed = await members(client, "A")
     assert [member["expires_at"] for member in listed[1:]] == [until, until]
     assert await send(client, "add", lines(1, 2, 3)) == counts(3, 3)
-    listed = (await (await client.get(f"{A}/members")).json())["members"]
+    listed = await members(client, "A")
     assert [member["expires_at"] for member in listed] == [None] * 3
 
 
@@ -227,16 +225,15 @@ async def test_causes(client: Client) -> None:
     """In the history, what a file did is what single requests would have done."""
     await send(client, "add?ttl=3600", lines(1))
     await send(client, "remove", lines(1))
-    await client.patch(A, json={"percent": 100})
+    await set_percent(client, "A", 100)
     await send(client, "remove", lines(1))
     await send(client, "add", lines(1))
-    events = (await (await client.get("/api/v1/users/1/history")).json())["events"]
-    assert [(event["operation"], event["cause"]) for event in events] == [
-        ("add", "added"),
-        ("remove", "removed"),
-        ("add", "rollout"),
-        ("remove", "removed"),
-        ("add", "added"),
+    assert await history(client, 1) == [
+        ("A", "add", "added"),
+        ("A", "remove", "removed"),
+        ("A", "add", "rollout"),
+        ("A", "remove", "removed"),
+        ("A", "add", "added"),
     ]
 
 
@@ -259,7 +256,7 @@ async def test_a_million(client: Client, conn: Connection) -> None:
 async def test_beside_single_requests(client: Client, conn: Connection) -> None:
     """Beside single requests on the same users nothing deadlocks, and no change is lost."""
     users = range(1, 201)
-    await client.post("/api/v1/segments", json={"slug": "B", "percent": 50})
+    await create(client, "B", 50)
     done = Counter[str]()
 
     async def import_all(seed: int) -> None:
@@ -267,25 +264,20 @@ async def test_beside_single_requests(client: Client, conn: Connection) -> None:
         for _ in range(12):
             slug, way = chance.choice("AB"), chance.choice(["add", "remove"])
             body = lines(*chance.sample(users, 150))
-            path = f"/api/v1/segments/{slug}/members/{way}"
-            response = await client.post(path, data=body, headers=CSV)
-            assert response.status == 200, await response.text()
-            done[slug] += (await response.json())["changed"]
+            path = f"/segments/{slug}/members/{way}"
+            answer = await call(client, "POST", path, data=body, headers=CSV)
+            done[slug] += answer["changed"]
 
     async def change_singly(seed: int) -> None:
         chance = random.Random(seed)
         for _ in range(150):
             add, remove = chance.sample("AB", 2)
-            path = f"/api/v1/users/{chance.choice(users)}/segments"
-            response = await client.post(path, json={"add": [add], "remove": [remove]})
-            assert response.status == 200, await response.text()
-            answer = await response.json()
+            answer = await change(client, chance.choice(users), add=[add], remove=[remove])
             done.update([*answer["added"], *answer["removed"]])
 
     async def change_percentage() -> None:
         for percent in (10, 90, 0, 100) * 5:
-            response = await client.patch("/api/v1/segments/B", json={"percent": percent})
-            assert response.status == 200, await response.text()
+            await set_percent(client, "B", percent)
 
     work = [import_all(seed) for seed in range(DEFAULT_LIMITS.imports)]
     work += [change_singly(seed) for seed in range(4)]
@@ -317,12 +309,12 @@ async def test_slots(client: Client) -> None:
         while not slots.locked():  # noqa: ASYNC110
             await asyncio.sleep(0)
     assert (await send(client, "add", b"1\n", 503))["type"] == "urn:segsvc:problem:busy"
-    assert (await client.get("/api/v1/users/1/segments")).status == 200
+    assert await read(client, 1) == []
     for writer in uploads:
         writer.close()
     async with asyncio.timeout(TIMEOUT), slots:
         pass
-    assert await members(client) == []
+    assert await ids(client) == []
     assert await send(client, "add", b"1\n2\n") == counts(2, 2)
 
 
@@ -343,8 +335,8 @@ async def test_upload_holds_nobody(client: Client, conn: Connection) -> None:
         WHERE datname = current_database() AND query LIKE 'COPY%' AND backend_xid IS NOT NULL
     """
     await lock_waits.state(conn, staging)
-    assert (await client.patch(A, json={"percent": 10})).status == 200
-    assert (await client.post("/api/v1/users/1/segments", json={"add": ["A"]})).status == 200
+    await set_percent(client, "A", 10)
+    await change(client, 1, add=["A"])
     now = await conn.fetchval("SELECT clock_timestamp()")
     assert not await conn.fetchval(IS_SETTLING, now)
     go_on.set()
@@ -388,7 +380,7 @@ async def test_database_is_gone_in_the_middle(client: Client, conn: Connection, 
         pid = await lock_waits.state(conn)
         await conn.execute("SELECT pg_terminate_backend($1)", pid)
         assert (await importing)["type"] == "urn:segsvc:problem:database-unavailable"
-    assert await members(client) == []
+    assert await ids(client) == []
     assert await conn.fetchval("SELECT array_agg(id) FROM users") == [3]
     assert await send(client, "add", lines(1, 2, 3)) == counts(3, 3)
 

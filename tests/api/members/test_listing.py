@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from segsvc.db.pool import Connection
+from tests.api_calls import call, create, explain, members, set_percent
 from tests.conftest import Client
 
 MEMBERS = "/api/v1/segments/A/members"
@@ -34,9 +35,7 @@ PAST = """
 
 
 async def page(client: Client, **query: Any) -> dict[str, Any]:
-    response = await client.get(MEMBERS, params=query)
-    assert response.status == 200, await response.text()
-    answer: dict[str, Any] = await response.json()
+    answer: dict[str, Any] = await call(client, "GET", "/segments/A/members", params=query)
     return answer
 
 
@@ -53,11 +52,9 @@ async def test_members_are_those_who_are_in_and_why(client: Client, conn: Connec
     found = {member["user_id"]: member for member in await everyone(client)}
     assert list(found) == sorted(found)
     for user_id in range(1, 301):
-        response = await client.get(f"/api/v1/users/{user_id}/memberships")
-        reasons = (await response.json())["memberships"]
         inside = [
             {key: reason[key] for key in ("source", "since", "expires_at")}
-            for reason in reasons
+            for reason in (await explain(client, user_id)).values()
             if reason["state"] == "included"
         ]
         assert (
@@ -105,29 +102,30 @@ async def test_csv(client: Client, conn: Connection) -> None:
 async def test_csv_goes_back_in(client: Client, conn: Connection) -> None:
     """The first column of the CSV is a file of members, header and all."""
     await conn.execute(PAST)
-    await client.post("/api/v1/segments", json={"slug": "B"})
+    await create(client, "B")
     text = await (await client.get(MEMBERS, headers=CSV)).text()
     first = "".join(f"{line.partition(',')[0]}\n" for line in text.splitlines())
-    path = "/api/v1/segments/B/members"
-    await client.post(f"{path}/add", data=first, headers={"Content-Type": "text/csv"})
-    listed = (await (await client.get(path, params={"limit": 1000})).json())["members"]
-    assert [m["user_id"] for m in listed] == [m["user_id"] for m in await everyone(client)]
+    headers = {"Content-Type": "text/csv"}
+    await call(client, "POST", "/segments/B/members/add", data=first, headers=headers)
+    assert [m["user_id"] for m in await members(client, "B")] == [
+        m["user_id"] for m in await everyone(client)
+    ]
 
 
 async def test_none(client: Client, conn: Connection) -> None:
     """A segment without members has an empty page, and a CSV of its header alone."""
-    await client.post("/api/v1/segments", json={"slug": "A"})
+    await create(client, "A")
     assert await page(client) == {"members": [], "next": None}
     text = await (await client.get(MEMBERS, headers=CSV)).text()
     assert text == "user_id,source,since,expires_at\n"
     await conn.execute("INSERT INTO users SELECT u, now() FROM generate_series(1, 100) AS u")
-    await client.patch("/api/v1/segments/A", json={"percent": 0})
+    await set_percent(client, "A", 0)
     assert await page(client) == {"members": [], "next": None}
 
 
 async def test_wrong_requests(client: Client) -> None:
     """A slug that is not live is not found; parameters are checked, and a CSV takes none."""
-    await client.post("/api/v1/segments", json={"slug": "A"})
+    await create(client, "A")
     for headers in ({}, CSV):
         response = await client.get("/api/v1/segments/NONE/members", headers=headers)
         assert response.status == 404

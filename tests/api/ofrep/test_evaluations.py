@@ -7,7 +7,7 @@ import pytest
 
 from segsvc.api.ofrep import store
 from segsvc.db.pool import Connection
-from tests.api_calls import change, create
+from tests.api_calls import change, create, set_percent
 from tests.conftest import Client
 
 SEGMENTS = "/api/v1/segments"
@@ -99,11 +99,11 @@ async def test_writes_are_seen_at_once(client: Client) -> None:
         assert (await client.post(f"{FLAGS}/A", json=context("1"))).status == 404
         await create(client, "A")
         assert await evaluate(client, "A", "1") == (False, "STATIC")
-        await client.patch(f"{SEGMENTS}/A", json={"percent": 100})
+        await set_percent(client, "A", 100)
         assert await evaluate(client, "A", "1") == (True, "SPLIT")
         await change(client, 1, add=["A"])
         assert await evaluate(client, "A", "1") == (True, "TARGETING_MATCH")
-        await client.patch(f"{SEGMENTS}/A", json={"percent": None})
+        await set_percent(client, "A", None)
         await change(client, 1, remove=["A"])
         assert await evaluate(client, "A", "1") == (False, "STATIC")
         await client.delete(f"{SEGMENTS}/A")

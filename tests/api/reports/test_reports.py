@@ -16,6 +16,7 @@ from segsvc.app import create_app
 from segsvc.db.pool import Connection, session
 from segsvc.http.app_keys import EXPORTS
 from segsvc.settings import DEFAULT_LIMITS, Limits
+from tests.api_calls import change, create
 from tests.conftest import SECRET, Client
 
 PATH = "/api/v1/reports"
@@ -130,19 +131,19 @@ async def test_a_month_that_is_over_stays_as_it_is(client: Client) -> None:
     before = {period: await download(client, period) for period in REPORTS_OF_THE_PAST}
     for slug in ("A", "B"):
         for user_id in range(1, 6):
-            await client.post(f"/api/v1/users/{user_id}/segments", json={"remove": [slug]})
-            await client.post(f"/api/v1/users/{user_id}/segments", json={"add": [slug], "ttl": 60})
+            await change(client, user_id, remove=[slug])
+            await change(client, user_id, add=[slug], ttl=60)
         for percent in (100, 50, None, 100):
             await client.patch(f"/api/v1/segments/{slug}", json={"percent": percent})
         await client.delete(f"/api/v1/segments/{slug}")
-        await client.post("/api/v1/segments", json={"slug": slug, "percent": 100})
+        await create(client, slug, 100)
     assert {period: await download(client, period) for period in REPORTS_OF_THE_PAST} == before
 
 
 async def test_current_month_goes_up_to_now(client: Client) -> None:
     """The report of the current month has what happened, and not the ends to come."""
-    await client.post("/api/v1/segments", json={"slug": "A"})
-    await client.post("/api/v1/users/1/segments", json={"add": ["A"], "ttl": 60})
+    await create(client, "A")
+    await change(client, 1, add=["A"], ttl=60)
     period = datetime.now(UTC).strftime("%Y-%m")
     lines = (await download(client, period)).splitlines()
     assert [line.rpartition(";")[0] for line in lines] == ["1;A;add"]

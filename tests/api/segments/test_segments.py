@@ -12,6 +12,7 @@ from segsvc.api.segments import store
 from segsvc.app import create_app
 from segsvc.db.pool import Connection
 from tests import lock_waits
+from tests.api_calls import change, create
 from tests.conftest import SECRET, Client, Databases, database_name
 
 SEGMENTS = "/api/v1/segments"
@@ -42,7 +43,7 @@ async def test_list_in_pages(client: Client) -> None:
     """Pages follow each other by the last slug, and the last one says so."""
     slugs = sorted(f"SEG_{n}" for n in range(7))
     for slug in reversed(slugs):
-        await client.post(SEGMENTS, json={"slug": slug})
+        await create(client, slug)
     seen: list[str] = []
     after: dict[str, str] = {}
     for expected in (3, 3, 1):
@@ -63,8 +64,8 @@ async def test_empty_list(client: Client) -> None:
 
 async def test_deleted_slug_is_free(client: Client) -> None:
     """A deleted segment is gone at once, and its slug starts again without members."""
-    await client.post(SEGMENTS, json={"slug": "A"})
-    await client.post("/api/v1/users/1/segments", json={"add": ["A"]})
+    await create(client, "A")
+    await change(client, 1, add=["A"])
     assert (await (await client.get(f"{SEGMENTS}/A")).json())["members"] == 1
     response = await client.delete(f"{SEGMENTS}/A")
     assert (response.status, await response.text()) == (204, "")

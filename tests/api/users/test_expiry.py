@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from segsvc.db.pool import Connection
-from tests.api_calls import change, read
+from tests.api_calls import change, create, read
 from tests.clock import pass_time
 from tests.conftest import Client
 
@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 @pytest.fixture(autouse=True)
 async def segments(client: Client) -> None:
     for slug in ("A", "B", "C"):
-        await client.post("/api/v1/segments", json={"slug": slug})
+        await create(client, slug)
 
 
 async def ends(conn: Connection) -> dict[str, timedelta | None]:
@@ -46,8 +46,7 @@ async def test_end_is_exact(client: Client) -> None:
     end = datetime.now(UTC).replace(microsecond=0) + DAY
     await change(client, 1, add=["A"], expires_at=end.isoformat())
     for at, expected in ((end - timedelta(microseconds=1), ["A"]), (end, [])):
-        response = await client.get(USER, params={"at": at.isoformat()})
-        assert (await response.json())["segments"] == expected
+        assert await read(client, 1, at=at.isoformat()) == expected
 
 
 async def test_own_end_before_the_common_one(client: Client, conn: Connection) -> None:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from segsvc.db.pool import Connection
-from tests.api_calls import change, create, history
+from tests.api_calls import change, create, delete, history, read, set_percent
 from tests.clock import pass_time
 from tests.conftest import Client
 
@@ -21,10 +21,10 @@ async def test_causes(client: Client, conn: Connection) -> None:
     await change(client, 1, remove=["AUTO"])
     await change(client, 1, add=["AUTO"], ttl=3600)
     await pass_time(conn, HOUR)
-    await client.delete("/api/v1/segments/GONE")
+    await delete(client, "GONE")
     await pass_time(conn, HOUR)
-    await client.patch("/api/v1/segments/AUTO", json={"percent": 0})
-    await client.patch("/api/v1/segments/AUTO", json={"percent": 100})
+    await set_percent(client, "AUTO", 0)
+    await set_percent(client, "AUTO", 100)
     assert await history(client, 1) == [
         ("AUTO", "add", "rollout"),
         ("HAND", "add", "added"),
@@ -61,9 +61,9 @@ async def test_end_to_come_is_no_event(client: Client) -> None:
 async def test_continued_stay_is_no_event(client: Client, conn: Connection) -> None:
     """By hand into an automatic segment and back by the end of it: the user was in throughout."""
     await create(client, "A", 100)
-    await client.get("/api/v1/users/1/segments")
+    await read(client, 1)
     await change(client, 1, add=["A"], ttl=3600)
-    await client.patch("/api/v1/segments/A", json={"percent": 99.99})
+    await set_percent(client, "A", 99.99)
     await pass_time(conn, 2 * HOUR)
     assert await history(client, 1) == [("A", "add", "rollout")]
 

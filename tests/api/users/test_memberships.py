@@ -6,7 +6,7 @@ from datetime import timedelta
 from math import floor
 
 from segsvc.db.pool import Connection
-from tests.api_calls import explain
+from tests.api_calls import change, create, delete, explain, read, set_percent
 from tests.clock import pass_time
 from tests.conftest import Client
 
@@ -23,11 +23,8 @@ def percentage(slug: str, user_id: int) -> float:
 async def test_each_reason(client: Client) -> None:
     """By hand, by hand for a time, by rollout, by hand in a rollout, and kept out of one."""
     for slug, percent in (("HAND", None), ("ALL", 100), ("OUT", 100), ("BOTH", 0.01), ("NO", 0)):
-        await client.post(SEGMENTS, json={"slug": slug, "percent": percent})
-    await client.post(
-        "/api/v1/users/1000/segments",
-        json={"add": ["HAND", {"slug": "BOTH", "ttl": 3600}], "remove": ["OUT"]},
-    )
+        await create(client, slug, percent)
+    await change(client, 1000, add=["HAND", {"slug": "BOTH", "ttl": 3600}], remove=["OUT"])
     reasons = await explain(client, 1000)
     for reason in reasons.values():
         assert TIME.fullmatch(reason.pop("since"))
@@ -56,34 +53,34 @@ async def test_each_reason(client: Client) -> None:
 async def test_deleted_segments_have_no_reasons(client: Client) -> None:
     """What is deleted is not listed, by hand or by rollout."""
     for slug, percent in (("A", None), ("B", 100), ("C", 100)):
-        await client.post(SEGMENTS, json={"slug": slug, "percent": percent})
-    await client.post("/api/v1/users/1/segments", json={"add": ["A"], "remove": ["C"]})
+        await create(client, slug, percent)
+    await change(client, 1, add=["A"], remove=["C"])
     assert (await explain(client, 1)).keys() == {"A", "B", "C"}
     for slug in "ABC":
-        await client.delete(f"{SEGMENTS}/{slug}")
+        await delete(client, slug)
     assert await explain(client, 1) == {}
 
 
 async def test_since_when_by_rollout(client: Client, conn: Connection) -> None:
     """By rollout since the percentage first reached the user, or the user became known."""
     hour = timedelta(hours=1)
-    await client.post(SEGMENTS, json={"slug": "A", "percent": 0})
-    await client.get("/api/v1/users/1/segments")
+    await create(client, "A", 0)
+    await read(client, 1)
     await pass_time(conn, hour)
-    await client.patch(f"{SEGMENTS}/A", json={"percent": 99.99})
+    await set_percent(client, "A", 99.99)
     reached = await conn.fetchval("SELECT max(valid_from) FROM rollout")
-    await client.patch(f"{SEGMENTS}/A", json={"percent": 100})
+    await set_percent(client, "A", 100)
     assert (await explain(client, 1))["A"]["since"] == reached.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     await pass_time(conn, hour)
-    await client.get("/api/v1/users/2/segments")
-    met = await conn.fetchval("SELECT first_seen_at FROM users WHERE id = 2")
-    assert (await explain(client, 2))["A"]["since"] == met.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    await read(client, 2)
+    first_seen = await conn.fetchval("SELECT first_seen_at FROM users WHERE id = 2")
+    assert (await explain(client, 2))["A"]["since"] == first_seen.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 async def test_since_when_by_rollout_after_a_period(client: Client, conn: Connection) -> None:
     """After a period by hand has ended, the rollout holds since that end."""
-    await client.post(SEGMENTS, json={"slug": "A", "percent": 100})
-    await client.post("/api/v1/users/1/segments", json={"add": ["A"], "ttl": 3600})
+    await create(client, "A", 100)
+    await change(client, 1, add=["A"], ttl=3600)
     await pass_time(conn, timedelta(hours=2))
     end = await conn.fetchval("SELECT valid_to FROM membership")
     assert (await explain(client, 1))["A"]["since"] == end.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -8,24 +8,24 @@ from segsvc.api.users.store import REGISTER_TIMEOUT
 from segsvc.db.pool import Connection
 from segsvc.http.responses import json_response
 from tests import lock_waits
-from tests.api_calls import read
+from tests.api_calls import change, create, read
 from tests.conftest import Client
 
 
 async def test_each_reader_gets_their_own(client: Client) -> None:
     """Of many reads at once each is answered with the segments of its user."""
     for slug in ("ODD", "EVEN"):
-        await client.post("/api/v1/segments", json={"slug": slug})
+        await create(client, slug)
     of = {user_id: ["ODD"] if user_id % 2 else ["EVEN"] for user_id in range(1, 101)}
     for user_id, slugs in of.items():
-        await client.post(f"/api/v1/users/{user_id}/segments", json={"add": slugs})
+        await change(client, user_id, add=slugs)
     asked = [*of, *of]
     assert await asyncio.gather(*(read(client, u) for u in asked)) == [of[u] for u in asked]
 
 
 async def test_write_is_read_at_once(client: Client) -> None:
     """While others read the same user, who has written reads what was written."""
-    await client.post("/api/v1/segments", json={"slug": "A"})
+    await create(client, "A")
     done = asyncio.Event()
 
     async def watch() -> None:
@@ -34,8 +34,7 @@ async def test_write_is_read_at_once(client: Client) -> None:
 
     watchers = [asyncio.create_task(watch()) for _ in range(8)]
     for n in range(50):
-        body = {"remove": ["A"]} if n % 2 else {"add": ["A"]}
-        await client.post("/api/v1/users/1/segments", json=body)
+        await change(client, 1, **{"remove" if n % 2 else "add": ["A"]})
         assert await read(client, 1) == ([] if n % 2 else ["A"])
     done.set()
     await asyncio.gather(*watchers)
@@ -43,7 +42,7 @@ async def test_write_is_read_at_once(client: Client) -> None:
 
 async def test_noting_a_user_holds_up_nobody_else(client: Client, conn: Connection) -> None:
     """While a user met first cannot be registered, the reads of others go on."""
-    await client.post("/api/v1/segments", json={"slug": "A", "percent": 100})
+    await create(client, "A", 100)
     assert await read(client, 2) == ["A"]
     async with conn.transaction():
         await conn.execute("INSERT INTO users VALUES (1, now())")
@@ -59,11 +58,11 @@ async def test_noting_a_user_holds_up_nobody_else(client: Client, conn: Connecti
 
 async def test_hot_read_has_the_bytes_of_its_schema(client: Client) -> None:
     """The body that the hot read builds itself is the one that its schema gives."""
+    for slug in ("A", "B-2", "c_3"):
+        await create(client, slug)
     for slugs in ([], ["A"], ["A", "B-2", "c_3"]):
-        for slug in slugs:
-            await client.post("/api/v1/segments", json={"slug": slug})
         if slugs:
-            await client.post("/api/v1/users/7/segments", json={"add": slugs})
+            await change(client, 7, add=slugs)
         response = await client.get("/api/v1/users/7/segments")
         dumped = json_response(USER_SEGMENTS, {"user_id": 7, "segments": slugs})
         assert await response.read() == dumped.body

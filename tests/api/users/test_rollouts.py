@@ -11,7 +11,16 @@ import pytest
 from segsvc.api.users import store
 from segsvc.db.pool import Connection
 from tests import ROOT
-from tests.api_calls import change, create, set_percent
+from tests.api_calls import (
+    change,
+    create,
+    delete,
+    explain,
+    history,
+    members,
+    read_many,
+    set_percent,
+)
 from tests.conftest import Client
 
 VECTORS = ROOT / "tests" / "vectors" / "rollout.csv"
@@ -25,12 +34,10 @@ def point(slug: str, user_id: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{slug}:{user_id}".encode()).digest()[:4], "big")
 
 
-async def members(client: Client, slug: str) -> set[int]:
+async def users_in(client: Client, slug: str) -> set[int]:
     """Return those of a thousand users who are in a segment, asked in one request."""
-    response = await client.post("/api/v1/users/segments", json={"user_ids": list(USERS)})
-    users = (await response.json())["users"]
-    assert [user["user_id"] for user in users] == list(USERS)
-    return {user["user_id"] for user in users if slug in user["segments"]}
+    found = await read_many(client, USERS)
+    return {user_id for user_id, slugs in found.items() if slug in slugs}
 
 
 async def test_vectors(conn: Connection) -> None:
@@ -80,16 +87,13 @@ async def test_points_decide_without_a_threshold(client: Client, conn: Connectio
     await conn.execute("UPDATE rollout SET points = '{[0,1000000000),[3000000000,4294967296)}'")
     assert await conn.fetchval("SELECT threshold FROM rollout") is None
     users = list(range(1, 101))
-    inside = [u for u in users if not 1_000_000_000 <= point("A", u) < 3_000_000_000]
-    answer = await client.post("/api/v1/users/segments", json={"user_ids": users})
-    read = {each["user_id"] for each in (await answer.json())["users"] if each["segments"]}
-    members = (await (await client.get(f"{SEGMENTS}/A/members")).json())["members"]
-    assert 0 < len(inside) < 100
-    assert read == {each["user_id"] for each in members} == set(inside)
+    expected = {u for u in users if not 1_000_000_000 <= point("A", u) < 3_000_000_000}
+    read = {user for user, slugs in (await read_many(client, users)).items() if slugs}
+    assert 0 < len(expected) < 100
+    assert read == {each["user_id"] for each in await members(client, "A")} == expected
     for user in users[:10]:
-        why = await (await client.get(f"/api/v1/users/{user}/memberships")).json()
-        history = await (await client.get(f"/api/v1/users/{user}/history")).json()
-        assert len(why["memberships"]) == len(history["events"]) == (user in inside)
+        reasons, events = await explain(client, user), await history(client, user)
+        assert len(reasons) == len(events) == (user in expected)
 
 
 SHARES = """
@@ -124,30 +128,30 @@ async def test_nobody_and_everybody(client: Client) -> None:
     """0 % admits nobody and 100 % everybody, to the last user."""
     await create(client, "NONE", 0)
     await create(client, "ALL", 100)
-    assert await members(client, "NONE") == set()
-    assert await members(client, "ALL") == set(USERS)
+    assert await users_in(client, "NONE") == set()
+    assert await users_in(client, "ALL") == set(USERS)
 
 
 async def test_raising_keeps_everyone(client: Client) -> None:
     """Everyone in at a percentage is in at a higher one; the set is the formula's."""
     await create(client, "A", 10)
-    inside: dict[float, set[int]] = {10: await members(client, "A")}
+    taken: dict[float, set[int]] = {10: await users_in(client, "A")}
     for percent in (20, 20.01, 50, 10):
         await set_percent(client, "A", percent)
-        inside[percent] = await members(client, "A")
+        taken[percent] = await users_in(client, "A")
         threshold = int(percent * 100) * 2**32 // 10_000
-        assert inside[percent] == {u for u in USERS if point("A", u) < threshold}
-    assert set() < inside[10] < inside[20] <= inside[20.01] < inside[50]
+        assert taken[percent] == {u for u in USERS if point("A", u) < threshold}
+    assert set() < taken[10] < taken[20] <= taken[20.01] < taken[50]
 
 
 async def test_same_users_after_deletion(client: Client) -> None:
     """A deleted automatic segment is nobody's; created again it has the same users."""
     await create(client, "A", 10)
-    before = await members(client, "A")
-    await client.delete(f"{SEGMENTS}/A")
-    assert await members(client, "A") == set()
+    before = await users_in(client, "A")
+    await delete(client, "A")
+    assert await users_in(client, "A") == set()
     await create(client, "A", 10)
-    assert await members(client, "A") == before
+    assert await users_in(client, "A") == before
 
 
 async def test_manual_again(client: Client) -> None:
@@ -155,7 +159,7 @@ async def test_manual_again(client: Client) -> None:
     await create(client, "A", 100)
     await change(client, 5, add=["A"])
     await set_percent(client, "A", None)
-    assert await members(client, "A") == {5}
+    assert await users_in(client, "A") == {5}
 
 
 async def test_same_percentage_writes_nothing(client: Client, conn: Connection) -> None:
@@ -191,17 +195,17 @@ async def test_percentage_under_a_clock_that_stepped_back(client: Client, conn: 
 async def test_removal_holds_through_any_raise(client: Client) -> None:
     """A user removed by hand from an automatic segment stays out until added by hand."""
     await create(client, "A", 10)
-    (inside,) = list(await members(client, "A"))[:1]
+    (inside,) = list(await users_in(client, "A"))[:1]
     outside = next(u for u in USERS if point("A", u) > 2**31)
     for user_id in (inside, outside):
         assert (await change(client, user_id, remove=["A"]))["removed"] == ["A"]
         assert (await change(client, user_id, remove=["A"]))["removed"] == []
     for percent in (20, 100, None, 100):
         await set_percent(client, "A", percent)
-        assert not await members(client, "A") & {inside, outside}
+        assert not await users_in(client, "A") & {inside, outside}
     assert (await change(client, inside, add=["A"]))["added"] == ["A"]
     await set_percent(client, "A", 0)
-    assert await members(client, "A") == {inside}
+    assert await users_in(client, "A") == {inside}
 
 
 async def test_addition_holds_through_any_cut(client: Client) -> None:
@@ -210,10 +214,10 @@ async def test_addition_holds_through_any_cut(client: Client) -> None:
     outside = next(u for u in USERS if point("A", u) > 2**31)
     await change(client, outside, add=["A"])
     await set_percent(client, "A", 10)
-    assert outside in await members(client, "A")
+    assert outside in await users_in(client, "A")
     for percent in (0, None):
         await set_percent(client, "A", percent)
-        assert await members(client, "A") == {outside}
+        assert await users_in(client, "A") == {outside}
 
 
 async def test_removal_from_a_manual_segment_excludes_nobody(client: Client) -> None:
@@ -222,7 +226,7 @@ async def test_removal_from_a_manual_segment_excludes_nobody(client: Client) -> 
     await change(client, 1, add=["A"])
     await change(client, 1, remove=["A"])
     await set_percent(client, "A", 100)
-    assert 1 in await members(client, "A")
+    assert 1 in await users_in(client, "A")
 
 
 async def test_included_for_a_time_then_by_percentage(client: Client, conn: Connection) -> None:
@@ -235,7 +239,7 @@ async def test_included_for_a_time_then_by_percentage(client: Client, conn: Conn
     await conn.execute("""
         UPDATE membership SET valid_from = valid_from - interval '1 day', valid_to = now()
     """)
-    both = await members(client, "A") & {inside, outside}
+    both = await users_in(client, "A") & {inside, outside}
     assert both == {inside}
 
 
@@ -287,7 +291,7 @@ async def test_future_of_a_user_never_heard_of(client: Client) -> None:
 async def test_reads_during_fifty_changes(client: Client) -> None:
     """While the percentage changes fifty times, no user of the smaller one is ever out."""
     await create(client, "A", 20)
-    steady = sorted(await members(client, "A"))[:50]
+    steady = sorted(await users_in(client, "A"))[:50]
     done = asyncio.Event()
 
     async def churn() -> None:
