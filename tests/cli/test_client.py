@@ -67,6 +67,7 @@ async def test_more_than_a_page(url: str, conn: Connection) -> None:
     assert [line.split()[2] for line in lines[lines.index("history") + 1 :]] == slugs
 
 
+@pytest.mark.slow
 def test_members(url: str, tmp_path: Path) -> None:
     """Members go in from a file, plain or compressed, or a pipe; they come out the same ways."""
     done(url, "segments", "create", "A")
@@ -121,6 +122,7 @@ def test_members_refused(url: str, tmp_path: Path) -> None:
     assert done(url, "members", "list", "A") == ["user_id,source,since,expires_at"]
 
 
+@pytest.mark.slow
 def test_user(url: str) -> None:
     """A user's segments are shown with their reasons, and what happened before."""
     done(url, "segments", "create", "A")

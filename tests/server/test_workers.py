@@ -58,6 +58,7 @@ def test_killed_worker_is_replaced(dsn: str) -> None:
             assert other in all_workers(process.pid, 2)
 
 
+@pytest.mark.slow
 async def test_requests_under_way_are_finished(dsn: str, conn: Connection) -> None:
     """A signal waits for the requests that were sent before it, and takes no new ones."""
     with serving(database_url=dsn, workers="2") as (url, process):

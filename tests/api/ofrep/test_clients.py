@@ -10,37 +10,35 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 
-from tests.processes import run, serving
+from segsvc.auth import store
+from segsvc.auth.roles import Role
+from segsvc.db.pool import Connection
+from tests.api_calls import change, create
+from tests.conftest import Client
+from tests.processes import serving
 
 USER = EvaluationContext("1000", {"plan": "gold", "age": 30})
 
 
-def printed(*arguments: str, stdin: str = "", **settings: str) -> str:
-    """Run a command that succeeds and return what it printed."""
-    done = run(*arguments, stdin=stdin, **settings)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.strip()
-
-
 @pytest.fixture
-def keys(dsn: str) -> dict[str, str]:
-    roles = ("reader", "editor")
-    return {r: printed("keys", "create", r, "--role", r, database_url=dsn) for r in roles}
+async def keys(client: Client, conn: Connection) -> dict[str, str]:
+    """Create the segments first: with the first key the API is no longer open."""
+    for slug, percent in (("MANUAL", None), ("ALL", 100), ("NOBODY", 0)):
+        await create(client, slug, percent)
+    await change(client, 1000, add=["MANUAL"])
+    made = {role: await store.create(conn, role, Role(role)) for role in ("reader", "editor")}
+    return {role: key for role, key in made.items() if key}
 
 
 @pytest.fixture
 def url(dsn: str, keys: dict[str, str]) -> Iterator[str]:
+    assert keys
     with serving(database_url=dsn) as (url, _):
-        service = {"url": url, "key": keys["editor"]}
-        printed("segments", "create", "MANUAL", **service)
-        printed("segments", "create", "ALL", "--percent", "100", **service)
-        printed("segments", "create", "NOBODY", "--percent", "0", **service)
-        printed("members", "add", "MANUAL", stdin="1000\n", **service)
         yield url
         api.shutdown()
 
 
-def client(url: str, key: str) -> OpenFeatureClient:
+def features_of(url: str, key: str) -> OpenFeatureClient:
     provider = OFREPProvider(url, headers_factory=lambda: {"Authorization": f"Bearer {key}"})
     api.set_provider(provider)
     return api.get_client()
@@ -48,7 +46,7 @@ def client(url: str, key: str) -> OpenFeatureClient:
 
 def test_evaluation(url: str, keys: dict[str, str]) -> None:
     """A client with the key of a reader is told each value, and what it follows from."""
-    features = client(url, keys["reader"])
+    features = features_of(url, keys["reader"])
     for key, user, value, reason in (
         ("MANUAL", USER, True, Reason.TARGETING_MATCH),
         ("MANUAL", EvaluationContext("1001"), False, Reason.STATIC),
@@ -64,7 +62,7 @@ def test_evaluation(url: str, keys: dict[str, str]) -> None:
 @pytest.mark.slow
 def test_errors(url: str, keys: dict[str, str]) -> None:
     """A client takes its own default, and knows why, when there is nothing to evaluate."""
-    features = client(url, keys["reader"])
+    features = features_of(url, keys["reader"])
     for key, user, code in (
         ("NONE", USER, ErrorCode.FLAG_NOT_FOUND),
         ("A/B", USER, ErrorCode.FLAG_NOT_FOUND),
@@ -84,7 +82,7 @@ def test_errors(url: str, keys: dict[str, str]) -> None:
 @pytest.mark.slow
 def test_refused_key(url: str) -> None:
     """A client without a good key takes its own default, and is told that it is unauthorized."""
-    details = client(url, "nobody.x").get_boolean_details(
+    details = features_of(url, "nobody.x").get_boolean_details(
         "MANUAL", default_value=False, evaluation_context=USER
     )
     assert (details.value, details.error_code) == (False, ErrorCode.GENERAL)

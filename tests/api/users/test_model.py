@@ -271,7 +271,7 @@ class Service(RuleBasedStateMachine):
         return self.runner.run(self.conn.fetchval(query))
 
 
-@pytest.mark.parametrize("histories", [20, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("histories", [10, pytest.param(150, marks=pytest.mark.slow)])
 def test_service_agrees_with_the_model(dsn: str, histories: int) -> None:
     """Current and as-of reads agree with the model after every step of random histories."""
     Service.dsn = dsn
