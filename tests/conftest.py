@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests, and a database of its own for each of them."""
+"""A real PostgreSQL for the tests, and a separate database for each test."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

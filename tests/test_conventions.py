@@ -1,4 +1,4 @@
-"""The rules of the house that a machine can check."""
+"""Conventions of the code that a test can check."""
 
 import ast
 import re

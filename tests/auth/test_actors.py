@@ -1,4 +1,4 @@
-"""Who did it: the name of the key stands with what it opened and what it closed."""
+"""Actors: each period and rollout has the names of the keys that opened and closed it."""
 
 from datetime import timedelta
 from typing import Any
@@ -60,7 +60,7 @@ USER = "/api/v1/users/{}/segments"
 
 
 async def test_by_hand(desk: Desk) -> None:
-    """Additions and removals bear the names of those who made them, one by one and by file."""
+    """Additions and removals have the name of the key, for one user and for a file."""
     for user_id, add, remove in (
         (1, (USER.format(1), {"add": ["A"]}), (USER.format(1), {"remove": ["A"]})),
         (2, (f"{A}/members/add", b"2\n"), (f"{A}/members/remove", b"2\n")),
@@ -83,7 +83,7 @@ async def test_by_hand(desk: Desk) -> None:
 
 
 async def test_ends_that_were_set_in_advance(desk: Desk, conn: Connection) -> None:
-    """An expiry bears the name of whoever set it last, and none if it was lifted."""
+    """An expiry has the name of the key that set it last, and no name if it was lifted."""
     for user_id, path, body in (
         (1, USER.format(1), {"add": ["A"], "ttl": 60}),
         (2, f"{A}/members/add?ttl=60", b"2\n"),
@@ -100,7 +100,7 @@ async def test_ends_that_were_set_in_advance(desk: Desk, conn: Connection) -> No
 
 
 async def test_percentages_and_segments(desk: Desk, conn: Connection) -> None:
-    """Percentages and segments bear names too; becoming known is nobody's doing."""
+    """Changes of percentages and segments have names; becoming known has none."""
     await desk.do("ann", "GET", USER.format(1))
     await desk.do("bob", "PATCH", A, {"percent": 100})
     assert await desk.actors(1) == [("included", "bob")]
@@ -131,7 +131,7 @@ async def test_percentages_and_segments(desk: Desk, conn: Connection) -> None:
     ]
 
 
-async def test_nobody_in_particular(client: Client) -> None:
+async def test_no_actor_without_a_key(client: Client) -> None:
     """Where no key is needed, there is no name."""
     await client.post("/api/v1/segments", json={"slug": "A"})
     await client.post(USER.format(1), json={"add": ["A"]})

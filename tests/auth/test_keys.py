@@ -19,7 +19,7 @@ SEGMENTS = "/api/v1/segments"
 USER = "/api/v1/users/1/segments"
 
 
-def bearing(key: str) -> dict[str, str]:
+def authorization(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
@@ -49,8 +49,8 @@ async def test_each_route_wants_its_role(guarded: Client, keys: dict[str, str]) 
             path = route.path.format(**parts)
             for headers, allowed, refusal in (
                 ({}, without, 401),
-                (bearing(keys["reader"]), reader, 403),
-                (bearing(keys["editor"]), True, None),
+                (authorization(keys["reader"]), reader, 403),
+                (authorization(keys["editor"]), True, None),
             ):
                 response = await guarded.request(route.method, path, headers=headers)
                 kind = (await response.json())["type"] if response.status in {401, 403} else ""
@@ -65,15 +65,15 @@ async def test_refusals_say_what_is_missing(guarded: Client, keys: dict[str, str
         {},
         {"Authorization": ""},
         {"Authorization": f"Basic {keys['editor']}"},
-        bearing(""),
-        bearing("a-editor"),
-        bearing("a-editor."),
-        bearing(keys["editor"][:-1]),
-        bearing(keys["editor"] + "x"),
-        bearing(keys["editor"].replace("a-editor", "a-reader")),
-        bearing("nobody." + keys["editor"].partition(".")[2]),
-        bearing("ü.ü"),
-        bearing("x" * 4000),
+        authorization(""),
+        authorization("a-editor"),
+        authorization("a-editor."),
+        authorization(keys["editor"][:-1]),
+        authorization(keys["editor"] + "x"),
+        authorization(keys["editor"].replace("a-editor", "a-reader")),
+        authorization("nobody." + keys["editor"].partition(".")[2]),
+        authorization("ü.ü"),
+        authorization("x" * 4000),
     ]
     for headers in wrong:
         response = await guarded.get(USER, headers=headers)
@@ -81,7 +81,7 @@ async def test_refusals_say_what_is_missing(guarded: Client, keys: dict[str, str
         assert response.headers["WWW-Authenticate"] == "Bearer"
         assert keys["editor"].partition(".")[2] not in await response.text()
     assert "Authorization: Bearer" in (await (await guarded.get(USER)).json())["detail"]
-    refused = await guarded.get(SEGMENTS, headers=bearing(keys["reader"]))
+    refused = await guarded.get(SEGMENTS, headers=authorization(keys["reader"]))
     assert "reader" in (await refused.json())["detail"]
 
 
@@ -96,7 +96,7 @@ async def test_new_key_works_at_once(guarded: Client, conn: Connection) -> None:
     for n in range(3):
         key = await new_key(conn, f"new-{n}", "reader")
         await asyncio.sleep(LOOKUP_INTERVAL)  # the most that strangers are made to wait for
-        assert (await guarded.get(USER, headers=bearing(key))).status == 200
+        assert (await guarded.get(USER, headers=authorization(key))).status == 200
 
 
 async def test_revoked_key_is_dead_within_seconds(
@@ -105,20 +105,20 @@ async def test_revoked_key_is_dead_within_seconds(
     """After a revocation the key is refused, and no other."""
     assert await store.revoke(conn, "a-editor")
     async with asyncio.timeout(REFRESH_INTERVAL + 2):
-        while (await guarded.get(USER, headers=bearing(keys["editor"]))).status != 401:
+        while (await guarded.get(USER, headers=authorization(keys["editor"]))).status != 401:
             pass
-    assert (await guarded.get(USER, headers=bearing(keys["reader"]))).status == 200
+    assert (await guarded.get(USER, headers=authorization(keys["reader"]))).status == 200
 
 
 async def test_keys_cost_no_query(guarded: Client, conn: Connection, keys: dict[str, str]) -> None:
     """Checking good keys, and many wrong ones, asks the database nothing."""
     for name in ("known", "unknown"):
         key = keys["reader"] if name == "known" else "nobody.x"
-        await guarded.get(USER, headers=bearing(key))
+        await guarded.get(USER, headers=authorization(key))
         before = await conn.fetchval(SCANS)
         began = asyncio.get_running_loop().time()
         for _ in range(50):
-            await guarded.get(SEGMENTS, headers=bearing(key))
+            await guarded.get(SEGMENTS, headers=authorization(key))
         took = asyncio.get_running_loop().time() - began
         assert await conn.fetchval(SCANS) - before <= 2 + took / LOOKUP_INTERVAL
 

@@ -1,4 +1,4 @@
-"""Clients that write and read without a pause, whatever happens to the service."""
+"""Clients that write and read without a pause, also while the service fails."""
 
 import asyncio
 import random

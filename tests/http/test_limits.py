@@ -79,7 +79,7 @@ async def test_overload_is_shed(aiohttp_client: AiohttpClient, dsn: str) -> None
 
 
 async def test_connections(dsn: str) -> None:
-    """Whoever connects when the house is full is told to come back; those inside are served."""
+    """Connections above the limit get 503 with Retry-After; those below it are served."""
     with serving(database_url=dsn, workers="1", max_connections="3") as (url, _):
         async with AsyncExitStack() as inside:
             clients: list[ClientSession] = []

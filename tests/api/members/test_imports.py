@@ -100,7 +100,7 @@ async def test_empty_files(client: Client, body: bytes) -> None:
 
 
 async def test_duplicates_count_once(client: Client) -> None:
-    """A user who stands in the file many times is changed at most once."""
+    """A user who is in the file many times is changed at most once."""
     assert await send(client, "add", lines(1, 2, 1, 1)) == counts(4, 2)
     assert await send(client, "add", lines(3, 1, 3)) == counts(3, 1)
     assert await send(client, "remove", lines(3, 3, 4)) == counts(3, 1)

@@ -197,7 +197,7 @@ async def test_unknown_flag(client: Client, raw: str, key: str) -> None:
     ids=["digits", "integer", "greatest", "greatest integer", "attributes", "more members"],
 )  # fmt: skip
 async def test_what_clients_send(client: Client, body: dict[str, Any]) -> None:
-    """A user id is taken in digits and as an integer, and whatever else is sent is ignored."""
+    """A user id is taken in digits and as an integer, and other attributes are ignored."""
     await create(client, "ALL", 100)
     for path in (FLAGS, f"{FLAGS}/ALL"):
         response = await client.post(f"{path}?flagConfigEtag=x", json=body)
@@ -224,7 +224,7 @@ async def test_all_flags(client: Client) -> None:
 
 
 async def test_entity_tag(client: Client) -> None:
-    """The tag is strong, changes with the answer alone, and spares whoever has it the answer."""
+    """The ETag is strong, changes only with the answer, and a request that sends it gets 304."""
     await create(client, "A")
 
     async def ask(user_id: int, condition: str | None = None) -> tuple[int, str, bytes]:

@@ -238,7 +238,7 @@ async def test_expired_link(client: Client) -> None:
     ],
 )  # fmt: skip
 async def test_wrong_requests(client: Client, body: dict[str, Any], pointer: str) -> None:
-    """A period that is none, or has not begun, is refused at its place."""
+    """An invalid period, or one in the future, is refused with its pointer."""
     response = await client.post(PATH, json=body)
     assert response.status == 422
     assert [error["pointer"] for error in (await response.json())["errors"]] == [pointer]
@@ -321,7 +321,7 @@ async def test_failure_before_the_first_line_has_an_answer(
 async def test_first_report_waits_for_writes_under_way(
     dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Just after a month's end its report waits for writes that may have begun before."""
+    """Just after a month's end its report waits for writes that may have started before."""
     async with session(dsn) as reader:
         async with conn.transaction():
             await conn.execute("INSERT INTO users VALUES (1, now())")

@@ -40,8 +40,8 @@ async def test_causes(client: Client, conn: Connection) -> None:
     ]
 
 
-async def test_expiry_bears_its_exact_time(client: Client, conn: Connection) -> None:
-    """A removal by TTL stands at the time that was set, whenever anyone looks."""
+async def test_expiry_has_its_exact_time(client: Client, conn: Connection) -> None:
+    """A removal by TTL has the time that was set, whenever the history is read."""
     await create(client, "A")
     await change(client, 1, add=["A"], ttl=3600)
     await pass_time(conn, 10 * HOUR)

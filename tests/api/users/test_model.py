@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, the service answers what the rule of the design says."""
+"""Random histories: the service gives the answers of a model of the membership rule."""
 
 import asyncio
 from collections.abc import Callable
@@ -254,7 +254,7 @@ class Service(RuleBasedStateMachine):
             )
             events = [(row["slug"], row["operation"]) for row in rows]
             expected = self.model.events(user_id)
-            # Ends of one request bear the same time, which the model tells apart.
+            # Ends of one request have the same time, which the model tells apart.
             assert sorted(events) == sorted(expected)
             for slug in "AC":
                 operations = [operation for s, operation in events if s == slug]

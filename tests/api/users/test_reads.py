@@ -1,4 +1,4 @@
-"""Present segments through HTTP: many reads at once, and readers met for the first time."""
+"""Present segments through HTTP: many reads at once, and users read for the first time."""
 
 import asyncio
 import time
@@ -41,7 +41,7 @@ async def test_write_is_read_at_once(client: Client) -> None:
 
 
 async def test_noting_a_user_holds_up_nobody_else(client: Client, conn: Connection) -> None:
-    """While a user met first cannot be registered, the reads of others go on."""
+    """While a new user cannot be registered, the reads of others go on."""
     await create(client, "A", 100)
     assert await read(client, 2) == ["A"]
     async with conn.transaction():

@@ -53,7 +53,7 @@ async def test_vectors(conn: Connection) -> None:
 
 
 async def test_formula_for_a_hundred_thousand_users(conn: Connection) -> None:
-    """Points equal the formula of the design, whoever the user is."""
+    """Points equal the formula of the design for small and for great user ids."""
     rows = await conn.fetch("""
         SELECT u, rollout_point('checkout-v2', u) AS point
         FROM (

@@ -85,7 +85,7 @@ async def test_ten_segments_at_once_to_a_new_user(client: Client) -> None:
 
 @pytest.mark.usefixtures("segments")
 async def test_one_segment_twenty_times_at_once(client: Client, conn: Connection) -> None:
-    """Twenty concurrent requests that add the same segment leave one period, begun by one."""
+    """Twenty concurrent requests that add the same segment leave one period, opened by one."""
     answers = await asyncio.gather(*(attempt(client, 7, add=["SEG_1"]) for _ in range(20)))
     assert [status for status, _ in answers] == [200] * 20
     assert sorted(len(answer["added"]) for _, answer in answers) == [0] * 19 + [1]
