@@ -22,8 +22,16 @@ test: $(VENV)/test ## Run the tests that take seconds, on an embedded PostgreSQL
 test-slow: $(VENV)/test ## Run the others: a million rows, faults, generated requests
 	$(PYTEST) -m slow $(TESTS)
 
+.PHONY: test-15
+test-15: $(VENV)/test ## Run the tests of statements on PostgreSQL 15 (Debian's postgresql-15)
+	.ci/postgres15
+
+.PHONY: test-js
+test-js: $(VENV)/run ## Run the JavaScript clients of OpenFeature (node, npm, curl)
+	.ci/javascript
+
 .PHONY: test-all
-test-all: test test-slow ## Run both
+test-all: test test-slow test-15 test-js ## Run all four
 
 .PHONY: format
 format: $(VENV)/lint ## Format the Python code and fix what can be fixed
