@@ -13,7 +13,7 @@ from pathlib import Path
 with tempfile.TemporaryDirectory() as folder:
     report = Path(folder) / "report.json"
     locks = [argument for lock in sys.argv[1:] for argument in ("--requirement", lock)]
-    # What is pinned is looked up as it stands, without asking an index for anything.
+    # The pinned versions are looked up as they are, without asking an index for anything.
     options = ["--require-hashes", "--disable-pip", "--progress-spinner=off", "--format=json"]
     audit = subprocess.run(
         ["pip-audit", *options, "--output", report, *locks],

@@ -1,4 +1,4 @@
-"""The hot read, and the one statement under it, whatever is stored."""
+"""The hot read and its statement, at several table sizes."""
 
 from contextlib import ExitStack
 

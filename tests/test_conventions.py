@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,12 @@ def test_no_catch_all_modules() -> None:
     """No module is named for nothing in particular."""
     for path in PACKAGE:
         assert path.stem not in {"utils", "helpers", "common", "manager", "base"}
+
+
+def test_plain_words() -> None:
+    """No file uses an archaism or a metaphor that readers had to look up."""
+    words = "whoever|whatever|likewise|begun|bears|stands|desk|patience"
+    command = ["git", "grep", "-nwiE", words, "--", ".", ":!tests/test_conventions.py"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.stdout == ""
+    assert found.returncode == 1, found.stderr

@@ -17,7 +17,7 @@ from tests import ROOT
 
 
 def pinned(lock: str) -> dict[str, tuple[str, str]]:
-    """Return of each package the version, and what stands below it: hashes, and who wants it."""
+    """Return the version of each package and the lines below it: hashes and dependents."""
     text = (ROOT / "requirements" / lock).read_text()
     entries = re.findall(r"^([\w-]+)==(\S+)(.*\n(?: .*\n)+)", text, re.MULTILINE)
     assert len(entries) == len(re.findall(r"^[^# \n]", text, re.MULTILINE))

@@ -43,7 +43,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 def path(*parts: str | int) -> str:
-    """Return the path of the API that consists of `parts`, whatever characters they have."""
+    """Return the API path made of `parts`, with every special character escaped."""
     return "/".join((BASE, *(quote(str(part), safe="") for part in parts)))
 
 

@@ -50,7 +50,7 @@ def add(slug: str, file: BinaryIO, ttl: int | None, expires_at: str | None) -> N
 def remove(slug: str, file: BinaryIO) -> None:
     """Remove the users of FILE from the segment SLUG; - is standard input.
 
-    In a segment with a percentage they stay out, whatever it becomes, until they are added again.
+    In a segment with a percentage they stay out at any percentage, until they are added again.
     """
     client.run(_send(client.path("segments", slug, "members", "remove"), file, {}))
 

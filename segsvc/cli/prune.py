@@ -29,7 +29,7 @@ def prune(*, before: Month, dry_run: bool) -> None:
 
     async def work(conn: Connection) -> None:
         if before.start > await now(conn):
-            raise click.BadParameter("has not begun yet", param_hint="--before")
+            raise click.BadParameter("is in the future", param_hint="--before")
         ended = await store.count(conn, before.start)
         click.echo(
             f"{'would delete' if dry_run else 'deleting'} {ended.periods} periods,"

@@ -28,7 +28,7 @@ def report(month: Month, user: int | None, output: str) -> None:
 
     async def work(conn: Connection) -> None:
         if month.start > await store.now(conn):
-            raise click.ClickException(f"{month} has not begun yet (months are UTC)")
+            raise click.ClickException(f"{month} is in the future (months are UTC)")
         with whole_file(output) as write, progress("events") as advance:
 
             async def send(piece: bytes) -> None:

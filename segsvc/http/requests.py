@@ -46,7 +46,7 @@ async def read_json(request: web.Request) -> Any:
     """Return the JSON body of `request`.
 
     Stricter than `json.loads`, as RFC 8259 allows and RFC 7493 (I-JSON) asks: UTF-8 only, no
-    NaN or Infinity, no key twice in an object. Fractions are read as Decimal, exactly as sent.
+    NaN or Infinity, no repeated key in an object. Fractions are read as Decimal, exactly as sent.
 
     Raises:
         UnsupportedMediaType: the body is not declared as JSON in UTF-8, plain or gzip.
@@ -150,5 +150,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         ((repeated, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"the key {repeated!r} stands twice in one object")
+        raise ValueError(f"the key {repeated!r} is given more than once in one object")
     return result

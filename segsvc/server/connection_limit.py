@@ -32,7 +32,9 @@ class _Refused(asyncio.Protocol):
     ANSWER = _answer()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is no subclass
+        self._transport = cast(
+            asyncio.WriteTransport, transport
+        )  # uvloop's class is not a subclass
         self._end = asyncio.get_running_loop().call_later(FIRST_BYTE_TIMEOUT, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:

@@ -17,8 +17,8 @@ A = "/api/v1/segments/A"
 CSV = {"Content-Type": "text/csv"}
 
 
-class Desk:
-    """Two analysts before one service."""
+class Analysts:
+    """Two analysts, each with a key, who call one service."""
 
     def __init__(self, client: Client, keys: dict[str, str]) -> None:
         self.client = client
@@ -45,78 +45,81 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(aiohttp_client: AiohttpClient, dsn: str, conn: Connection) -> Desk:
+async def analysts(aiohttp_client: AiohttpClient, dsn: str, conn: Connection) -> Analysts:
     keys = {}
     for name in ("ann", "bob"):
         key = await store.create(conn, name, Role.EDITOR)
         assert key
         keys[name] = key
-    desk = Desk(await aiohttp_client(create_app(dsn, secret=SECRET)), keys)
-    await desk.do("ann", "POST", "/api/v1/segments", {"slug": "A"})
-    return desk
+    analysts = Analysts(await aiohttp_client(create_app(dsn, secret=SECRET)), keys)
+    await analysts.do("ann", "POST", "/api/v1/segments", {"slug": "A"})
+    return analysts
 
 
 USER = "/api/v1/users/{}/segments"
 
 
-async def test_by_hand(desk: Desk) -> None:
+async def test_by_hand(analysts: Analysts) -> None:
     """Additions and removals have the name of the key, for one user and for a file."""
     for user_id, add, remove in (
         (1, (USER.format(1), {"add": ["A"]}), (USER.format(1), {"remove": ["A"]})),
         (2, (f"{A}/members/add", b"2\n"), (f"{A}/members/remove", b"2\n")),
     ):
-        await desk.do("ann", "POST", *add)
-        assert await desk.actors(user_id) == [("included", "ann")]
-        await desk.do("bob", "POST", *remove)
-        await desk.do("bob", "PATCH", A, {"percent": 100})
-        await desk.do("ann", "POST", *remove)
-        assert await desk.actors(user_id) == [("excluded", "ann")]
-        await desk.do("bob", "POST", *add)
-        assert await desk.events(user_id) == [
+        await analysts.do("ann", "POST", *add)
+        assert await analysts.actors(user_id) == [("included", "ann")]
+        await analysts.do("bob", "POST", *remove)
+        await analysts.do("bob", "PATCH", A, {"percent": 100})
+        await analysts.do("ann", "POST", *remove)
+        assert await analysts.actors(user_id) == [("excluded", "ann")]
+        await analysts.do("bob", "POST", *add)
+        assert await analysts.events(user_id) == [
             ("add", "added", "ann"),
             ("remove", "removed", "bob"),
             ("add", "rollout", "bob"),
             ("remove", "removed", "ann"),
             ("add", "added", "bob"),
         ]
-        await desk.do("ann", "PATCH", A, {"percent": None})
+        await analysts.do("ann", "PATCH", A, {"percent": None})
 
 
-async def test_ends_that_were_set_in_advance(desk: Desk, conn: Connection) -> None:
+async def test_ends_that_were_set_in_advance(analysts: Analysts, conn: Connection) -> None:
     """An expiry has the name of the key that set it last, and no name if it was lifted."""
     for user_id, path, body in (
         (1, USER.format(1), {"add": ["A"], "ttl": 60}),
         (2, f"{A}/members/add?ttl=60", b"2\n"),
     ):
-        await desk.do("ann", "POST", path, body)
-        await desk.do("bob", "POST", path, body)
+        await analysts.do("ann", "POST", path, body)
+        await analysts.do("bob", "POST", path, body)
         await pass_time(conn, timedelta(minutes=2))
-        assert await desk.events(user_id) == [("add", "added", "ann"), ("remove", "expired", "bob")]
-        await desk.do("ann", "POST", path, body)
+        assert await analysts.events(user_id) == [
+            ("add", "added", "ann"),
+            ("remove", "expired", "bob"),
+        ]
+        await analysts.do("ann", "POST", path, body)
         lifted = {"add": ["A"]} if user_id == 1 else body
-        await desk.do("bob", "POST", path.partition("?")[0], lifted)
+        await analysts.do("bob", "POST", path.partition("?")[0], lifted)
         closers = "SELECT closed_by FROM membership WHERE user_id = $1 ORDER BY valid_from"
         assert [row[0] for row in await conn.fetch(closers, user_id)] == ["bob", None]
 
 
-async def test_percentages_and_segments(desk: Desk, conn: Connection) -> None:
+async def test_percentages_and_segments(analysts: Analysts, conn: Connection) -> None:
     """Changes of percentages and segments have names; becoming known has none."""
-    await desk.do("ann", "GET", USER.format(1))
-    await desk.do("bob", "PATCH", A, {"percent": 100})
-    assert await desk.actors(1) == [("included", "bob")]
-    await desk.do("ann", "PATCH", A, {"percent": 0})
-    await desk.do("bob", "PATCH", A, {"percent": 100})
-    assert await desk.actors(2) == [("included", "bob")]
-    await desk.do("ann", "DELETE", A)
-    await desk.do("bob", "POST", "/api/v1/segments", {"slug": "A", "percent": 100})
-    assert await desk.events(1) == [
+    await analysts.do("ann", "GET", USER.format(1))
+    await analysts.do("bob", "PATCH", A, {"percent": 100})
+    assert await analysts.actors(1) == [("included", "bob")]
+    await analysts.do("ann", "PATCH", A, {"percent": 0})
+    await analysts.do("bob", "PATCH", A, {"percent": 100})
+    assert await analysts.actors(2) == [("included", "bob")]
+    await analysts.do("ann", "DELETE", A)
+    await analysts.do("bob", "POST", "/api/v1/segments", {"slug": "A", "percent": 100})
+    assert await analysts.events(1) == [
         ("add", "rollout", "bob"),
         ("remove", "rollout", "ann"),
         ("add", "rollout", "bob"),
         ("remove", "segment_deleted", "ann"),
         ("add", "rollout", "bob"),
     ]
-    assert (await desk.events(2))[:2] == [
+    assert (await analysts.events(2))[:2] == [
         ("add", "rollout", None),
         ("remove", "segment_deleted", "ann"),
     ]

@@ -24,7 +24,7 @@ GATED = {
     "reports/copy_month_of_user": {"segment"},
 }
 
-# What a header says of the index if there is no other way than to scan the tables.
+# What a header says of its index when a full scan is the only way.
 READS_EVERYTHING = "none: it reads everything, once"
 
 # How PostgreSQL names in its catalog the types that the headers name in SQL.

@@ -46,10 +46,10 @@ class Write:
 
 @dataclass
 class Period:
-    """What a period must be: the windows of its beginning and of its end, None without one."""
+    """What a period must be: the windows of its start and of its end, None without an end."""
 
     included: bool
-    begun: Window
+    starts: Window
     ends: Window | None
 
     def is_row(self, row: Row) -> bool:
@@ -57,7 +57,7 @@ class Period:
         included, valid_from, valid_to = row
         return (
             included == self.included
-            and self.begun[0] <= valid_from <= self.begun[1]
+            and self.starts[0] <= valid_from <= self.starts[1]
             and (valid_to is None) == (self.ends is None)
             and (valid_to is None or not self.ends or self.ends[0] <= valid_to <= self.ends[1])
         )
@@ -140,23 +140,23 @@ def expected(writes: Sequence[Write]) -> Periods:
             ttl = timedelta(seconds=write.ttl)
             until = write.window[0] + ttl, write.window[1] + ttl
         for slug in write.add:
-            met = _met(periods[slug])
-            if met and met.included:
-                met.ends = until
+            current = _current(periods[slug])
+            if current and current.included:
+                current.ends = until
             else:
-                if met:
-                    met.ends = write.window
+                if current:
+                    current.ends = write.window
                 periods[slug].append(Period(True, write.window, until))
         for slug in write.remove:
-            met = _met(periods[slug])
-            if met and met.included:
-                met.ends = write.window
-            if slug == AUTOMATIC and (not met or met.included):
+            current = _current(periods[slug])
+            if current and current.included:
+                current.ends = write.window
+            if slug == AUTOMATIC and (not current or current.included):
                 periods[slug].append(Period(False, write.window, None))
     return periods
 
 
-def _met(periods: Sequence[Period]) -> Period | None:
+def _current(periods: Sequence[Period]) -> Period | None:
     """Return the last period, unless a removal has ended it."""
     last = periods[-1] if periods else None
     return None if last and last.ends and last.ends[0] < now() else last

@@ -34,7 +34,7 @@ class Load:
         self.wrong: list[str] = []
         self._url = url
         self._stopped = False
-        self._begun = 0.0
+        self._started = 0.0
         self._rounds = [0.0] * CLIENTS
 
     async def __aenter__(self) -> Self:
@@ -42,7 +42,7 @@ class Load:
         for segment in ({"slug": MANUAL}, {"slug": AUTOMATIC, "percent": 50}):
             async with self._session.post("/api/v1/segments", json=segment) as response:
                 assert response.status == 201
-        self._begun = time.monotonic()
+        self._started = time.monotonic()
         self._clients = [asyncio.create_task(self._write_on(n)) for n in range(CLIENTS)]
         await self.all_answered()
         return self
@@ -51,18 +51,18 @@ class Load:
         self._stopped = True
         await asyncio.gather(*self._clients)
         await self._session.close()
-        self.seconds = time.monotonic() - self._begun
+        self.seconds = time.monotonic() - self._started
 
     async def all_answered(self) -> float:
         """Wait until every client has had a write and a read, sent from now on, done.
 
         Return the seconds that it took.
         """
-        begun = time.monotonic()
+        started = time.monotonic()
         async with asyncio.timeout(BOUND):
-            while min(self._rounds) < begun:  # noqa: ASYNC110 (of sixteen clients)
+            while min(self._rounds) < started:  # noqa: ASYNC110 (of sixteen clients)
                 await asyncio.sleep(0.01)
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
     async def more(self, number: int, what: str) -> None:
         """Wait until so many more of these answers have come."""
@@ -80,7 +80,7 @@ class Load:
         chance = random.Random(client)
         users = [1 + client * USERS_EACH + n for n in range(USERS_EACH)]
         while not self._stopped:
-            begun = time.monotonic()
+            started = time.monotonic()
             user_id = chance.choice(users)
             write = _draw(chance, user_id)
             self.ledger.writes[user_id].append(write)
@@ -89,7 +89,7 @@ class Load:
                 read = await self._read(user_id)
                 if segments is not None:
                     if read is not None:
-                        self._rounds[client] = begun
+                        self._rounds[client] = started
                         self._hold(read == segments, f"{write} and then {read}")
                     break
                 if self._stopped:

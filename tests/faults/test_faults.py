@@ -205,10 +205,10 @@ async def test_service_is_killed(dsn: str, log: Path) -> None:
 
     async def kill_and_start(service: subprocess.Popen[str]) -> subprocess.Popen[str]:
         await asyncio.to_thread(kill_all, service.pid)
-        begun = time.monotonic()
+        since = time.monotonic()
         started = await asyncio.to_thread(services.enter_context, served(dsn, log, port))
         await load.all_answered()
-        pauses.append(time.monotonic() - begun)
+        pauses.append(time.monotonic() - since)
         return started
 
     async with connected(dsn) as conn, ClientSession(url) as session:

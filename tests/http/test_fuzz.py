@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer is in the contract, and the service stays well."""
+"""Any bytes from a client get an answer of the contract, and the service stays healthy."""
 
 import asyncio
 import gzip
@@ -193,7 +193,7 @@ BROKEN = [
 
 
 async def test_broken_http(client: Client) -> None:
-    """What is no HTTP is refused or dropped, never a 500, and harms nobody else."""
+    """Malformed HTTP is refused or dropped, never a 500, and other clients are served."""
 
     async def answer(sent: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(client.host, client.port)

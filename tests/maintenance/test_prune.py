@@ -34,7 +34,7 @@ def test_report_is_the_same(dsn: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(["2024-13"], "2026-11"), (["9999-01"], "not begun"), (["2024-01", "--user", "0"], "range")],
+    [(["2024-13"], "2026-11"), (["9999-01"], "future"), (["2024-01", "--user", "0"], "range")],
 )
 def test_wrong_reports(dsn: str, tmp_path: Path, arguments: list[str], word: str) -> None:
     """A month that is none or to come, and a user who is none, are refused; no file is left."""

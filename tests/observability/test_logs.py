@@ -151,7 +151,7 @@ async def test_every_answer_has_an_id(client: Client) -> None:
 async def test_failures_bear_the_id(
     client: Client, conn: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The traceback of a defect is logged under the id that its answer bears."""
+    """The traceback of a defect is logged with the request id of its answer."""
     from segsvc.observability import logs  # noqa: PLC0415 (its formatter is what this is about)
 
     caplog.handler.setFormatter(logs._Json())  # noqa: SLF001

@@ -49,7 +49,7 @@ async def create_report(request: web.Request) -> web.Response:
     async with connection(request.app[POOL]) as conn:
         now = await store.now(conn)
     if report.month.start > now:
-        detail = "has not begun yet (months are UTC)"
+        detail = "is in the future (months are UTC)"
         raise InvalidRequest([{"pointer": pointer("period"), "detail": detail}])
     settings = request.app[LINKS]
     expires_at = (now + links.LIFETIME).replace(microsecond=0)

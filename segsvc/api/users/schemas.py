@@ -138,13 +138,13 @@ class UserChangeSchema(ExpirySchema):
             raise ValidationError("name at least one slug in add or remove")
         expiry = data.keys() & {"expires_at", "ttl"}
         if expiry and not data["add"]:
-            raise ValidationError(
-                {name: ["there is no slug in add to hold for"] for name in expiry}
-            )
+            raise ValidationError({name: ["needs a slug in add"] for name in expiry})
         added: dict[str, Expiry] = {}
         for place, addition in enumerate(_additions(data)):
             if added.setdefault(addition.slug, addition.expiry) != addition.expiry:
-                raise ValidationError({"add": {place: ["stands twice, with different expiries"]}})
+                raise ValidationError(
+                    {"add": {place: ["is given more than once, with different expiries"]}}
+                )
         wrong = {i: ["is in add too"] for i, slug in enumerate(data["remove"]) if slug in added}
         if wrong:
             raise ValidationError({"remove": wrong})

@@ -94,7 +94,7 @@ async def test_pieces(client: Client) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"user_id", b"user_id\r\n\r\n", b"\xef\xbb\xbf"])
 async def test_empty_files(client: Client, body: bytes) -> None:
-    """A file without ids changes nothing, and is no mistake."""
+    """A file without ids changes nothing and is accepted."""
     assert await send(client, "add", body) == counts(0, 0)
     assert await send(client, "remove", body) == counts(0, 0)
 
@@ -123,7 +123,7 @@ async def test_greatest_ids(client: Client) -> None:
     ],
 )  # fmt: skip
 async def test_bad_lines(client: Client, bad: bytes) -> None:
-    """A line that is no user id is named with its number, and nothing is changed."""
+    """A line that is not a user id is named with its number, and nothing is changed."""
     body = b"1\n\n" + bad + b"\n2\n" + bad + b"\n"
     answer = await send(client, "add", body, 422)
     assert answer["type"] == "urn:segsvc:problem:invalid-lines"
@@ -141,7 +141,7 @@ async def test_first_hundred_bad_lines(client: Client) -> None:
 
 
 async def test_endless_line(client: Client) -> None:
-    """A file that is no text of lines is refused before all of it was sent."""
+    """A file that is not lines of text is refused before all of it was sent."""
 
     async def endless() -> Any:
         yield b"1\n"

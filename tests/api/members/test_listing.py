@@ -68,7 +68,7 @@ async def test_members_are_those_who_are_in_and_why(client: Client, conn: Connec
 
 @pytest.mark.parametrize("limit", [1, 7, 100])
 async def test_pages(client: Client, conn: Connection, limit: int) -> None:
-    """The pages one after the other are the whole list, whatever their size."""
+    """The pages together are the whole list, for every page size."""
     await conn.execute(PAST)
     found = []
     answer = await page(client, limit=limit)

@@ -51,7 +51,7 @@ async def test_reasons(client: Client) -> None:
 
 
 async def test_kept_out_is_not_by_hand(client: Client, conn: Connection) -> None:
-    """Being kept out by hand is no reason to be in, should a read not have seen it yet."""
+    """An exclusion by hand is never given as a reason to be in, even if a read missed it."""
     await create(client, "ALL", 100)
     await change(client, 1, remove=["ALL"])
     pair, unknown = await store.find(conn, [(1, "ALL"), (1, "NONE")])

@@ -152,7 +152,7 @@ async def test_creation_and_deletion_of_a_slug_take_turns(
 
 
 async def test_a_clock_that_stepped_back_moves_bounds(conn: Connection) -> None:
-    """A life begins after the one before it and ends later, whatever the clock says."""
+    """A life starts after the previous one and ends later, even if the clock goes back."""
     await conn.execute("""
         INSERT INTO segment (slug, description, created_at, deleted_at)
         VALUES ('A', '', now(), '2100-01-01'), ('B', '', '2100-01-01', 'infinity')

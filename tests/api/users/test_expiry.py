@@ -94,7 +94,7 @@ async def test_adding_after_the_end_begins_again(client: Client, conn: Connectio
 
 
 async def test_removing_after_the_end_changes_nothing(client: Client, conn: Connection) -> None:
-    """An end that has passed stays what it is, whatever is removed later."""
+    """An end that has passed stays as it is after a later removal."""
     await change(client, 1, add=["A"], ttl=3600)
     await pass_time(conn, DAY)
     assert (await change(client, 1, remove=["A"]))["removed"] == []
