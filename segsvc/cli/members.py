@@ -50,7 +50,8 @@ def add(slug: str, file: BinaryIO, ttl: int | None, expires_at: str | None) -> N
 def remove(slug: str, file: BinaryIO) -> None:
     """Remove the users of FILE from the segment SLUG; - is standard input.
 
-    In a segment with a percentage they stay out at any percentage, until they are added again.
+    They stay out whatever the percentage becomes, until they are added again. In a segment without
+    a percentage, a user who is not in it is left as is.
     """
     client.run(_send(client.path("segments", slug, "members", "remove"), file, {}))
 

@@ -78,8 +78,8 @@ def delete(slug: str) -> None:
 def set_percent(slug: str, percent: str) -> None:
     """Take PERCENT of all users into the segment SLUG automatically.
 
-    Users who were added or removed by hand stay in or out. 0 takes nobody; `none` makes the
-    segment manual again.
+    Users who were added or removed by hand stay in or out at any percentage. 0 takes nobody;
+    `none` makes the segment manual again.
     """
     number = None if percent == "none" else _PercentType()(percent)
 

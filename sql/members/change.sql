@@ -48,7 +48,7 @@ changed AS MATERIALIZED (
         c.user_id,
         c.old_valid_to,
         c.change_at,
-        requested.opens,
+        requested.opens OR c.was_included IS NOT NULL AS opens,
         greatest(requested.valid_to, c.change_at + interval '1 microsecond') AS valid_to,
         requested.included AND coalesce(c.was_included, FALSE) AS moves_end
     FROM current_period AS c

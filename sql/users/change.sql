@@ -15,7 +15,10 @@
 -- request                    | no current period | included               | excluded
 -- add                        | open included     | move the end           | close, open included
 -- remove, automatic segment  | open excluded     | close, open excluded   | nothing
--- remove, manual segment     | nothing           | close                  | nothing
+-- remove, manual segment     | nothing           | close, open excluded   | nothing
+--
+-- A removal holds whatever the percentage becomes later, so it opens an excluded period in a manual
+-- segment too, unless the user is not in.
 --
 -- The current period is the latest one that has not ended. A period ends after its start, and
 -- starts after the period before it, even if the clock has stepped back. The key that sets an end
@@ -47,7 +50,7 @@ current_period AS (
         m.included AS was_included,
         m.valid_to AS old_valid_to,
         greatest($2::timestamptz, m.valid_from + interval '1 microsecond') AS change_at,
-        requested.included OR EXISTS (
+        requested.included OR m.included IS NOT NULL OR EXISTS (
             SELECT FROM rollout AS r
             WHERE r.segment_id = requested.segment_id AND r.valid_to = 'infinity'
         ) AS opens

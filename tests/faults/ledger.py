@@ -151,7 +151,7 @@ def expected(writes: Sequence[Write]) -> Periods:
             current = _current(periods[slug])
             if current and current.included:
                 current.ends = write.window
-            if slug == AUTOMATIC and (not current or current.included):
+            if current.included if current else slug == AUTOMATIC:
                 periods[slug].append(Period(False, write.window, None))
     return periods
 

@@ -225,13 +225,13 @@ async def test_causes(client: Client) -> None:
     """In the history, what a file did is what single requests would have done."""
     await send(client, "add?ttl=3600", lines(1))
     await send(client, "remove", lines(1))
-    await set_percent(client, "A", 100)
+    await send(client, "add", lines(1))
     await send(client, "remove", lines(1))
     await send(client, "add", lines(1))
     assert await history(client, 1) == [
         ("A", "add", "added"),
         ("A", "remove", "removed"),
-        ("A", "add", "rollout"),
+        ("A", "add", "added"),
         ("A", "remove", "removed"),
         ("A", "add", "added"),
     ]
@@ -288,11 +288,10 @@ async def test_beside_single_requests(client: Client, conn: Connection) -> None:
         AND b.valid_from < a.valid_to
     """
     assert await conn.fetchval(overlapping) == 0
-    # In a manual segment each change is a beginning or an end; in an automatic one, a beginning.
-    manual = "SELECT count(*) + count(*) FILTER (WHERE valid_to < 'infinity') FROM membership"
-    assert await conn.fetchval(f"{manual} WHERE segment_id = 1") == done["A"]
-    automatic = "SELECT count(*) FROM membership WHERE segment_id = 2"
-    assert await conn.fetchval(automatic) == done["B"]
+    # Each change opens a period.
+    for segment_id, slug in ((1, "A"), (2, "B")):
+        opened = "SELECT count(*) FROM membership WHERE segment_id = $1"
+        assert await conn.fetchval(opened, segment_id) == done[slug]
 
 
 async def test_slots(client: Client) -> None:

@@ -90,7 +90,7 @@ class Model:
             return False
         if current:
             current.valid_to = now
-        if automatic:
+        if current or automatic:
             self.periods.append(Period(user_id, segment, False, now, inf))
         return current is not None or automatic
 

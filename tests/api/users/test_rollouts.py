@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import hashlib
+from collections.abc import Awaitable, Callable
 from math import sqrt
 
 import asyncpg
@@ -12,12 +13,14 @@ from segsvc.api.users import store
 from segsvc.db.pool import Connection
 from tests import ROOT
 from tests.api_calls import (
+    call,
     change,
     create,
     delete,
     explain,
     history,
     members,
+    read,
     read_many,
     set_percent,
 )
@@ -220,13 +223,58 @@ async def test_addition_holds_through_any_cut(client: Client) -> None:
         assert await users_in(client, "A") == {outside}
 
 
-async def test_removal_from_a_manual_segment_excludes_nobody(client: Client) -> None:
-    """A removal from a manual segment ends the membership, and a later rollout admits the user."""
+async def write_singly(client: Client, operation: str) -> bool:
+    """Add user 7001 to A, or remove the user; return whether anything changed."""
+    answer = await change(client, 7001, **{operation: ["A"]})
+    return bool(answer["added"] or answer["removed"])
+
+
+async def write_by_file(client: Client, operation: str) -> bool:
+    """The same by a file."""
+    path = f"/segments/A/members/{operation}"
+    headers = {"Content-Type": "text/csv"}
+    return bool((await call(client, "POST", path, data="7001", headers=headers))["changed"])
+
+
+Write = Callable[[Client, str], Awaitable[bool]]
+
+
+@pytest.mark.parametrize("write", [write_singly, write_by_file])
+async def test_removal_from_a_manual_segment_holds(client: Client, write: Write) -> None:
+    """A user removed from a manual segment stays out at every later percentage."""
     await create(client, "A", None)
-    await change(client, 1, add=["A"])
-    await change(client, 1, remove=["A"])
+    assert await write(client, "add")
+    assert await write(client, "remove")
     await set_percent(client, "A", 100)
-    assert 1 in await users_in(client, "A")
+    assert await read(client, 7001) == []
+    assert (await explain(client, 7001))["A"]["state"] == "excluded"
+    assert await history(client, 7001) == [("A", "add", "added"), ("A", "remove", "removed")]
+    assert await write(client, "add")
+    assert await read(client, 7001) == ["A"]
+
+
+@pytest.mark.parametrize("write", [write_singly, write_by_file])
+async def test_removal_of_nobody_from_a_manual_segment(client: Client, write: Write) -> None:
+    """Removing a user who is not in a manual segment changes nothing: a rollout admits the user."""
+    await create(client, "A", None)
+    assert not await write(client, "remove")
+    assert await explain(client, 7001) == {}
+    await set_percent(client, "A", 100)
+    assert await read(client, 7001) == ["A"]
+
+
+async def test_addition_for_a_time_ends_an_exclusion(client: Client, conn: Connection) -> None:
+    """Once an addition with an end has expired, the percentage decides, not the old removal."""
+    await create(client, "A", 100)
+    await change(client, 7001, remove=["A"])
+    await change(client, 7001, add=["A"], ttl=3600)
+    await conn.execute(
+        "UPDATE membership SET valid_from = valid_from - interval '2 hours',"
+        " valid_to = valid_to - interval '2 hours';"
+        "UPDATE users SET first_seen_at = first_seen_at - interval '3 hours'"
+    )
+    reason = (await explain(client, 7001))["A"]
+    assert (reason["state"], reason["source"]) == ("included", "rollout")
 
 
 async def test_included_for_a_time_then_by_percentage(client: Client, conn: Connection) -> None:
