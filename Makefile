@@ -27,7 +27,7 @@ test-15: $(VENV)/test ## Run the tests of statements on PostgreSQL 15 (Debian's 
 	.ci/postgres15
 
 .PHONY: test-js
-test-js: $(VENV)/run ## Run the JavaScript clients of OpenFeature (node, npm, curl)
+test-js: $(VENV)/run ## Run JavaScript clients, OpenFeature's among them (node, npm, curl)
 	.ci/javascript
 
 .PHONY: test-all

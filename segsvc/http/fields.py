@@ -108,6 +108,55 @@ class UserIdText(UserId):
         return super()._deserialize(decimal(value))
 
 
+class UserIdOrText(UserId):
+    """A user id, from 1 to 2^63 - 1, or its decimal digits, which JavaScript needs above 2^53."""
+
+    json_schema: ClassVar = {
+        "type": ["integer", "string"],
+        "minimum": 1,
+        "maximum": MAX_USER_ID,
+        "pattern": f"^{_DECIMAL.pattern}$",
+        "examples": [1000],
+    }
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        return super()._deserialize(decimal(value) if isinstance(value, str) else value)
+
+
+class Cursor(DescribedField):
+    """The `next` of a page, to be sent as `after` as it is: its content may change."""
+
+    json_schema: ClassVar = {"type": "string", "examples": ["1000"]}
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        try:
+            return self._parse(value)
+        except (ValueError, ValidationError):
+            raise ValidationError("must be the next of the page before") from None
+
+    def _parse(self, text: str) -> Any:
+        """Return the position that `text` means.
+
+        Raises:
+            ValueError, ValidationError: it means none.
+        """
+        raise NotImplementedError
+
+
+class UserIdCursor(Cursor):
+    """The `next` of a page of users, to be sent as `after` as it is: its content may change."""
+
+    def _parse(self, text: str) -> int:
+        user_id: int = _USER_ID_TEXT.deserialize(text)
+        return user_id
+
+    def _serialize(self, value: int | None, *_: Any, **__: Any) -> str | None:
+        return None if value is None else str(value)
+
+
+_USER_ID_TEXT = UserIdText()
+
+
 class PageSize(DescribedField):
     """The most rows that a page may hold: 1 to 1000."""
 

@@ -23,7 +23,10 @@ from segsvc.openapi.plugin import ProblemSchema, SchemaPlugin
 ABOUT = """Tells a product which segments a user is in.
 
 Times are RFC 3339 in UTC, lists of slugs are sorted bytewise. Repeating a request changes nothing.
-Every response has an `X-Request-ID`: that of the request, or a new one."""
+Every response has an `X-Request-ID`: that of the request, or a new one.
+
+User ids go up to 2^63 - 1. A client that reads JSON numbers as doubles, as JavaScript does, sends
+ids above 2^53 - 1 as strings of decimal digits, and takes none from a parsed answer."""
 
 KEY = "An API key with the role that the operation names: a reader reads users, an editor does all."
 

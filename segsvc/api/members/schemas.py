@@ -7,7 +7,7 @@ from marshmallow import Schema, fields, post_load, validate
 
 from segsvc.api.users.schemas import ExpirySchema
 from segsvc.db.values import Expiry
-from segsvc.http.fields import FormattedTimestamp, PageSize, TTLText, UserId, UserIdText
+from segsvc.http.fields import FormattedTimestamp, PageSize, TTLText, UserId, UserIdCursor
 from segsvc.http.routes import Text
 
 
@@ -26,7 +26,7 @@ class MemberPageSchema(Schema):
     """`?limit&after`."""
 
     limit = PageSize(load_default=100)
-    after = UserIdText(load_default=0)
+    after = UserIdCursor(load_default=0)
 
 
 class ImportedSchema(Schema):
@@ -50,7 +50,7 @@ class MemberListSchema(Schema):
     """A page of members; `next` is the `after` of the next page, null on the last page."""
 
     members = fields.List(fields.Nested(MemberSchema), required=True)
-    next = UserId(required=True, allow_none=True)
+    next = UserIdCursor(required=True, allow_none=True)
 
 
 EXPIRY_QUERY = ExpiryQuerySchema()

@@ -4,11 +4,8 @@ from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from segsvc.http.fields import DescribedField, Slug, UserId, UserIdText
+from segsvc.http.fields import Slug, UserIdOrText
 from segsvc.http.requests import failures
-
-_USER_ID = UserId()
-_USER_ID_TEXT = UserIdText()
 
 
 class EvaluationFailure(Exception):  # noqa: N818 (the protocol's word)
@@ -20,16 +17,14 @@ class EvaluationFailure(Exception):  # noqa: N818 (the protocol's word)
         self.details = details
 
 
-class TargetingKey(DescribedField):
+class TargetingKey(UserIdOrText):
     """A user id in decimal digits, as the protocol's clients send it, or as a JSON integer."""
 
     json_schema: ClassVar = {"type": ["string", "integer"], "examples": ["1000"]}
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int | None:
-        if value == "":
-            return None
-        field = _USER_ID_TEXT if isinstance(value, str) else _USER_ID
-        user_id: int = field.deserialize(value)
+    def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int | None:
+        """Return the user id; None for an empty key, which clients send for a missing one."""
+        user_id: int | None = None if value == "" else super().deserialize(value, *args, **kwargs)
         return user_id
 
 

@@ -7,7 +7,7 @@ from marshmallow import Schema, ValidationError, fields, post_load
 
 from segsvc.api.reports.links import Report
 from segsvc.api.reports.months import MONTH, Month
-from segsvc.http.fields import DescribedField, Timestamp, UserId
+from segsvc.http.fields import DescribedField, Timestamp, UserIdOrText
 from segsvc.http.routes import Text
 
 
@@ -31,7 +31,7 @@ class NewReportSchema(Schema):
     """`{period, user_id?}`."""
 
     period = MonthField(required=True)
-    user_id = UserId(load_default=None)
+    user_id = UserIdOrText(load_default=None)
 
     @post_load
     def _build(self, data: Mapping[str, Any], **_: Any) -> Report:

@@ -1,11 +1,13 @@
 """Schemas of segments."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
-from segsvc.http.fields import Description, PageSize, Percent, Slug, Timestamp
+from segsvc.http.fields import Cursor, Description, PageSize, Percent, Slug, Timestamp
+
+_SLUG = Slug()
 
 
 class NewSegmentSchema(Schema):
@@ -28,11 +30,21 @@ class SegmentChangeSchema(Schema):
             raise ValidationError("name a description or a percent to change")
 
 
+class SlugCursor(Cursor):
+    """The `next` of a page of segments, to be sent as `after` as it is: its content may change."""
+
+    json_schema: ClassVar = Cursor.json_schema | {"examples": ["VOICE_MESSAGES"]}
+
+    def _parse(self, text: str) -> str:
+        slug: str = _SLUG.deserialize(text)
+        return slug
+
+
 class SegmentPageSchema(Schema):
     """`?limit&after`."""
 
     limit = PageSize(load_default=100)
-    after = Slug(load_default="")
+    after = SlugCursor(load_default="")
 
 
 class ListedSegmentSchema(Schema):
@@ -54,7 +66,7 @@ class SegmentListSchema(Schema):
     """A page of segments; `next` is the `after` of the next page, null on the last page."""
 
     segments = fields.List(fields.Nested(ListedSegmentSchema), required=True)
-    next = Slug(required=True, allow_none=True)
+    next = SlugCursor(required=True, allow_none=True)
 
 
 NEW_SEGMENT = NewSegmentSchema()

@@ -12,6 +12,7 @@ from segsvc.http.fields import (
     EARLIEST,
     LATEST,
     TTL,
+    Cursor,
     DescribedField,
     PageSize,
     Percent,
@@ -20,6 +21,7 @@ from segsvc.http.fields import (
     SlugList,
     Timestamp,
     UserId,
+    UserIdOrText,
     rfc3339,
 )
 
@@ -47,20 +49,16 @@ class UserChange:
     remove: list[str]
 
 
-class EventCursor(DescribedField):
-    """The position of an event in a history: its time and its slug, separated by a comma."""
+class EventCursor(Cursor):
+    """The `next` of a page of events, to be sent as `after` as it is: its content may change."""
 
-    json_schema: ClassVar = {
-        "type": "string",
+    json_schema: ClassVar = Cursor.json_schema | {
         "examples": ["2026-11-22T12:00:00.000000Z,VOICE_MESSAGES"],
     }
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[datetime, str]:
-        at, _, slug = value.partition(",")
-        try:
-            return _TIMESTAMP.deserialize(at), _SLUG.deserialize(slug)
-        except ValidationError:
-            raise ValidationError("must be the next of the page before") from None
+    def _parse(self, text: str) -> tuple[datetime, str]:
+        at, _, slug = text.partition(",")
+        return _TIMESTAMP.deserialize(at), _SLUG.deserialize(slug)
 
     def _serialize(self, value: tuple[datetime, str] | None, *_: Any, **__: Any) -> str | None:
         return None if value is None else f"{rfc3339(value[0])},{value[1]}"
@@ -85,7 +83,7 @@ class UserListSchema(Schema):
     """`{user_ids}`."""
 
     user_ids = fields.List(
-        UserId(),
+        UserIdOrText(),
         required=True,
         validate=validate.Length(1, MAX_USERS, error="must hold {min} to {max} user ids"),
     )

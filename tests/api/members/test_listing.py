@@ -74,7 +74,7 @@ async def test_pages(client: Client, conn: Connection, limit: int) -> None:
     answer = await page(client, limit=limit)
     while answer["next"] is not None:
         assert len(answer["members"]) == limit
-        assert answer["next"] == answer["members"][-1]["user_id"]
+        assert isinstance(answer["next"], str)
         found += answer["members"]
         answer = await page(client, limit=limit, after=answer["next"])
     assert found + answer["members"] == await everyone(client)

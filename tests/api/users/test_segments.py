@@ -6,7 +6,7 @@ import pytest
 
 from segsvc.db.pool import Connection
 from segsvc.http.app_keys import POOL
-from tests.api_calls import attempt, create, delete, read, set_percent
+from tests.api_calls import attempt, call, change, create, delete, read, set_percent
 from tests.conftest import Client
 
 SLUGS = [f"SEG_{n}" for n in range(10)]
@@ -51,6 +51,24 @@ async def test_greatest_user_and_a_thousand_slugs(client: Client) -> None:
     status, answer = await attempt(client, greatest, add=["SEG_1"] * 1000)
     assert (status, answer["added"]) == (200, ["SEG_1"])
     assert await read(client, greatest) == ["SEG_1"]
+
+
+@pytest.mark.usefixtures("segments")
+async def test_ids_as_text(client: Client) -> None:
+    """In a body, an id may be a string of decimal digits: exact above 2^53 in every client."""
+    large = 2**53 + 1
+    await change(client, large, add=["SEG_1"])
+    asked = [str(large), large, str(large - 1), "1"]
+    answer = await call(client, "POST", "/users/segments", json={"user_ids": asked})
+    assert [(user["user_id"], user["segments"]) for user in answer["users"]] == [
+        (large, ["SEG_1"]), (large, ["SEG_1"]), (large - 1, []), (1, []),
+    ]  # fmt: skip
+    wrong = ["", "0", "01", "+1", "1.0", "1e3", " 1", "9223372036854775808", "\u0661", True, 1.0]
+    body = {"user_ids": wrong}
+    answer = await call(client, "POST", "/users/segments", 422, json=body)
+    assert [e["pointer"] for e in answer["errors"]] == [f"#/user_ids/{i}" for i in range(11)]
+    detail = "must be an integer from 1 to 9223372036854775807"
+    assert {e["detail"] for e in answer["errors"]} == {detail}
 
 
 @pytest.mark.usefixtures("segments")
