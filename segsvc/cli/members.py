@@ -19,13 +19,13 @@ PIECE = 64 * 1024
 def members() -> None:
     """Add, remove and list the users of a segment, up to millions in one file.
 
-    A file is CSV with one user id a line. A header `user_id`, blank lines and gzip (.gz) are
+    A file has one user id a line, or is CSV with a header that has a column `user_id`. Gzip is
     accepted. A file is applied as a whole or not at all, and applying it again is safe.
 
     \b
     Examples:
       segsvc members add VOICE_MESSAGES users.csv --ttl 172800
-      segsvc members list VOICE_MESSAGES | cut -d, -f1 | segsvc members add DISCOUNT_30
+      segsvc members list VOICE_MESSAGES | segsvc members add DISCOUNT_30
     """  # noqa: D301 (click reads the backspace)
 
 
@@ -50,8 +50,8 @@ def add(slug: str, file: BinaryIO, ttl: int | None, expires_at: str | None) -> N
 def remove(slug: str, file: BinaryIO) -> None:
     """Remove the users of FILE from the segment SLUG; - is standard input.
 
-    They stay out whatever the percentage becomes, until they are added again. In a segment without
-    a percentage, a user who is not in it is left as is.
+    They stay out at any later percentage, until they are added again. In a segment without a
+    percentage, nothing changes for a user who is not in it.
     """
     client.run(_send(client.path("segments", slug, "members", "remove"), file, {}))
 
@@ -78,8 +78,6 @@ def list_members(slug: str, file: str) -> None:
 
 async def _send(path: str, file: BinaryIO, query: dict[str, str | int]) -> None:
     headers = {"Content-Type": "text/csv"}
-    if file.name.endswith(".gz"):
-        headers["Content-Encoding"] = "gzip"
     # The program that writes the file may start late; the service would not wait for so long.
     first = await asyncio.to_thread(file.read, PIECE)
     body = _pieces(file, first)

@@ -13,6 +13,10 @@ from segsvc.http.problems import BrokenBody, TooLarge, TooSlow, UnsupportedMedia
 # Bytes of a decoded piece at most, so that a small compressed body does not fill the memory.
 MAX_PIECE = 64 * 1024
 
+# Bytes of a block as it is received. Blocks do not depend on how the network split the body, so the
+# same bytes get the same answer.
+BLOCK = 64 * 1024
+
 # zlib's name for the gzip format (RFC 1952), with the largest window.
 GZIP = zlib.MAX_WBITS | 16
 
@@ -47,7 +51,8 @@ async def pieces(request: web.Request) -> AsyncIterator[bytes]:
     if encoding not in {"gzip", "identity"}:
         raise UnsupportedMediaType("send the body as it is, or with the Content-Encoding gzip")
     try:
-        async for piece in _received(request) if encoding == "identity" else _gunzipped(request):
+        received = _received(request)
+        async for piece in received if encoding == "identity" else gunzip(received):
             yield piece
     except (web.RequestPayloadError, BadHttpMessage, ConnectionError, zlib.error) as error:
         raise BrokenBody("the body does not arrive whole in its Content-Encoding") from error
@@ -55,6 +60,7 @@ async def pieces(request: web.Request) -> AsyncIterator[bytes]:
 
 async def _received(request: web.Request) -> AsyncIterator[bytes]:
     stall_timeout = request.app[LIMITS].stall_seconds
+    block = bytearray()
     while True:
         try:
             async with asyncio.timeout(stall_timeout):
@@ -62,14 +68,23 @@ async def _received(request: web.Request) -> AsyncIterator[bytes]:
         except TimeoutError:
             raise TooSlow(f"nothing came for {stall_timeout} seconds") from None
         if not piece:
-            return
-        yield piece
+            break
+        block += piece
+        while len(block) >= BLOCK:
+            yield bytes(block[:BLOCK])
+            del block[:BLOCK]
+    if block:
+        yield bytes(block)
 
 
-async def _gunzipped(request: web.Request) -> AsyncIterator[bytes]:
-    """Yield the members of a gzip file, one after the other (RFC 1952, section 2.2)."""
+async def gunzip(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the members of a gzip file, one after the other (RFC 1952, section 2.2).
+
+    Raises:
+        zlib.error: it is damaged or cut short.
+    """
     decoder = zlib.decompressobj(GZIP)
-    async for data in _received(request):
+    async for data in pieces:
         piece = b""
         # A full piece may have left more output inside the decoder.
         while data or len(piece) == MAX_PIECE:

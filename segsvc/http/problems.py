@@ -133,20 +133,27 @@ class InvalidRequest(Problem):
         super().__init__("see errors for each place at fault; nothing was changed", errors)
 
 
-class InvalidLines(Problem):
-    """Some lines of a file are not user ids; the pointers are fragments of RFC 7111."""
+class WrongFormat(Problem):
+    """The file is in another format."""
 
-    status, slug, title = 422, "invalid-lines", "Some lines of the file are no user ids"
+    status, slug, title = 422, "wrong-format", "The file is in another format"
+
+
+class InvalidLines(Problem):
+    """Some lines of a file have no user id; the pointers are fragments of RFC 7111."""
+
+    status, slug, title = 422, "invalid-lines", "Some lines of the file have no user id"
 
     def __init__(self, lines: Mapping[int, str], *, more: bool) -> None:
         last = f"; the file was not read beyond line {max(lines)}" if more else ""
         super().__init__(
-            f"see errors for each of these lines; nothing was changed{last}",
+            "send one user id a line, or CSV with a header that has one column user_id; see errors"
+            f" for each of these lines; nothing was changed{last}",
             [
                 {
                     "pointer": f"#row={number}",
-                    "detail": f"line {number} must be an integer from 1 to {MAX_USER_ID}"
-                    f" and nothing else: {text!r}",
+                    "detail": f"line {number} must have a user id, an integer from 1 to"
+                    f" {MAX_USER_ID}: {text!r}",
                 }
                 for number, text in lines.items()
             ],

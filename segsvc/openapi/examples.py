@@ -17,6 +17,10 @@ _EXAMPLES = (
     problems.TooLarge("the limit is 262144 bytes"),
     problems.UnsupportedMediaType("send JSON with the header Content-Type: application/json"),
     problems.InvalidRequest([{"pointer": "#/expire_at", "detail": "Unknown field"}]),
+    problems.WrongFormat(
+        "the file is a zip archive or an Excel workbook: save it as CSV; send one user id a line,"
+        " or CSV with a header that has one column user_id; nothing was changed"
+    ),
     problems.InvalidLines({3: "100oo2"}, more=False),
     problems.UnknownSegments(
         [{"pointer": "#/add/0", "detail": "no live segment has the slug DISCOUNT_03"}]

@@ -17,8 +17,8 @@
 -- remove, automatic segment  | open excluded     | close, open excluded   | nothing
 -- remove, manual segment     | nothing           | close, open excluded   | nothing
 --
--- A removal holds whatever the percentage becomes later, so it opens an excluded period in a manual
--- segment too, unless the user is not in.
+-- A removal holds at any later percentage, so it opens an excluded period in a manual segment too,
+-- if the user is in.
 --
 -- The current period is the latest one that has not ended. A period ends after its start, and
 -- starts after the period before it, even if the clock has stepped back. The key that sets an end

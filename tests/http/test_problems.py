@@ -138,7 +138,7 @@ CONTRACT: dict[str, Row] = {
                    ["#/user_ids"]),
     "wrong users": (
         "POST", USERS, JSON,
-        {"user_ids": [1, 0, -1, GREATEST_ID + 1, 1.5, 1.0, "1", True, None, [], GREATEST_ID]},
+        {"user_ids": [1, 0, -1, GREATEST_ID + 1, 1.5, 1.0, "01", True, None, [], GREATEST_ID]},
         422, "invalid-request", [f"#/user_ids/{i}" for i in range(1, 10)],
     ),
     # 422: the path and the query
@@ -163,6 +163,10 @@ CONTRACT: dict[str, Row] = {
     "no user ids": (
         "POST", f"{TAKEN}/members/add", "text/csv", b"1\nx\n2\n-1\n",
         422, "invalid-lines", ["#row=2", "#row=4"],
+    ),
+    "a workbook as a file": (
+        "POST", f"{TAKEN}/members/add", "text/csv", b"PK\x03\x04",
+        422, "wrong-format", [],
     ),
     "limit 0": ("GET", f"{SEGMENTS}?limit=0", None, None, 422, "invalid-request", ["#/limit"]),
     "limit 1001": ("GET", f"{SEGMENTS}?limit=1001", None, None, 422, "invalid-request",

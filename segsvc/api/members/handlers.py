@@ -14,14 +14,14 @@ from segsvc.api.members.schemas import (
     MEMBERS_CSV,
     USER_IDS_FILE,
 )
-from segsvc.api.members.user_id_file import BadLines, TooManyLines, UserIdFile
+from segsvc.api.members.user_id_file import BadLines, TooManyLines, UserIdFile, WrongFormat
 from segsvc.api.segments import store as segments
 from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
 from segsvc.db.conditions import PastExpiry
 from segsvc.db.pool import connection
 from segsvc.db.values import Expiry
-from segsvc.http import body_stream
+from segsvc.http import body_stream, problems
 from segsvc.http.app_keys import EXPORTS, IMPORTS, LIMITS, POOL
 from segsvc.http.csv_stream import accepts, stream_csv
 from segsvc.http.problems import (
@@ -36,6 +36,9 @@ from segsvc.http.requests import NO_PARAMETERS, pointer, read_query, read_slug
 from segsvc.http.responses import json_response
 from segsvc.http.routes import Routes
 
+# A file says itself whether it is in UTF-16.
+CHARSETS = {"utf-8", "utf8", "us-ascii", "utf-16"}
+
 ROUTES = Routes("members", "All users of a segment: import files of a million, list and export")
 
 
@@ -45,7 +48,7 @@ ROUTES = Routes("members", "All users of a segment: import files of a million, l
     query=EXPIRY_QUERY,
     body=USER_IDS_FILE,
     answers=(IMPORTED,),
-    problems=(SegmentNotFound, InvalidLines, Busy),
+    problems=(SegmentNotFound, problems.WrongFormat, InvalidLines, Busy),
 )
 async def add_members(request: web.Request) -> web.Response:
     """Add the users of a file: all of them or none."""
@@ -57,7 +60,7 @@ async def add_members(request: web.Request) -> web.Response:
     role=Role.EDITOR,
     body=USER_IDS_FILE,
     answers=(IMPORTED,),
-    problems=(SegmentNotFound, InvalidLines, Busy),
+    problems=(SegmentNotFound, problems.WrongFormat, InvalidLines, Busy),
 )
 async def remove_members(request: web.Request) -> web.Response:
     """Remove the users of a file: all of them or none."""
@@ -101,7 +104,7 @@ async def _import(request: web.Request, *, included: bool, expiry: Expiry = None
     """
     slug = read_slug(request)
     charset = (request.charset or "utf-8").lower()
-    if request.content_type != "text/csv" or charset not in {"utf-8", "utf8", "us-ascii"}:
+    if request.content_type != "text/csv" or charset not in CHARSETS:
         raise UnsupportedMediaType("send user ids, one a line, with Content-Type: text/csv")
     file = UserIdFile(body_stream.pieces(request), request.app[LIMITS].import_lines)
     async with request.app[IMPORTS].open() as conn:
@@ -122,6 +125,8 @@ def _refusals() -> Iterator[None]:
     """Turn what an import refuses into problems."""
     try:
         yield
+    except WrongFormat as error:
+        raise problems.WrongFormat(f"{error}; nothing was changed") from None
     except BadLines as error:
         raise InvalidLines(error.lines, more=error.more) from None
     except TooManyLines as error:

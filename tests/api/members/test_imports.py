@@ -1,6 +1,7 @@
 """`POST /segments/{slug}/members/add` and `/remove`: files of user ids."""
 
 import asyncio
+import codecs
 import gzip
 import io
 import random
@@ -67,10 +68,24 @@ def lines(*user_ids: int) -> bytes:
         b'"user_id"\n"1"\n"22"\n"333"\n',
         b"\n\n1\n\r\n 22 \n\t333\n\n",
         b"333\n1\r\n22",
+        b"1\r22\r333\r",
+        b"USER ID\n1\n22\n333\n",
+        b"UserId\n1\n22\n333\n",
+        b"Id\r1\r22\r\r333",
+        b"name;User ID\nIvan;1\nOlga;22\n;333\n;\n",
+        b'id,name\r\n1,"Petrov, Ivan"\r\n22,"says ""no"""\r\n333,\r\n,\r\n',
+        'имя;"user_id"\nИван;"1"\n;22\n;333\n'.encode("cp1251"),
+        b"user_id,source,since,expires_at\n1,manual,2026-11-22T12:00:00.000000Z,\n22,a,b,\n333,,,\n",
+        b"\t\tuserid\n\t\t1\na\tb\t22\n\t\t333\n",
+        "User ID\tимя\r\n1\tИван\r\n22\t\r\n333\t\r\n".encode("utf-16"),
+        codecs.BOM_UTF16_BE + "1\n22\n333".encode("utf-16-be"),
+        gzip.compress(b"user_id\n1\n22\n333\n"),
+        gzip.compress("1\r\n22\r\n333".encode("utf-16")),
+        b" " * 2000 + b"\n1" + b" " * 1500 + b"\n22\n333",
     ],
 )
 async def test_files(client: Client, body: bytes) -> None:
-    """A header, blank lines, quotes, either line end and a byte order mark are no matter."""
+    """The formats that are unambiguous are read."""
     assert await send(client, "add", body) == counts(3, 3)
     assert await ids(client) == [1, 22, 333]
     assert await send(client, "remove", body) == counts(3, 3)
@@ -85,6 +100,18 @@ async def test_pieces(client: Client) -> None:
             yield text[i : i + 1]
             await asyncio.sleep(0)
 
+    for tricky in (
+        b" " * 2000,
+        b"1" + b" " * 1500 + b"\n2",
+        gzip.compress(b"x\n" * 200)[:-1],
+        gzip.compress(b"x\n" * 200) + b"no gzip",
+        codecs.BOM_UTF16_LE + b"x\0\n\0" * 200 + b"1",
+    ):
+        path = f"{A}/members/remove"
+        whole = await client.post(path, data=io.BytesIO(tricky), headers=CSV)
+        parts = await client.post(path, data=one_by_one(tricky), headers=CSV)
+        assert (parts.status, await parts.json()) == (whole.status, await whole.json())
+        assert parts.status in {200, 422}
     body = b"\xef\xbb\xbfuser_id\r\n1\r\n22\r\n\r\n333\r\nx\r\n"
     answer = await send(client, "add", one_by_one(body), 422)
     assert [error["pointer"] for error in answer["errors"]] == ["#row=6"]
@@ -97,6 +124,68 @@ async def test_empty_files(client: Client, body: bytes) -> None:
     """A file without ids changes nothing and is accepted."""
     assert await send(client, "add", body) == counts(0, 0)
     assert await send(client, "remove", body) == counts(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"PK\x03\x04" + b"\0" * 30, "the file is a zip archive or an Excel workbook"),
+        (b"\xd0\xcf\x11\xe0\xa1", "the file is an old Excel workbook"),
+        (gzip.compress(b"PK\x03\x04..."), "the file is a zip archive"),
+        (b"BZh91AY", "the file is compressed with bzip2"),
+        (b'{"user_ids": [1]}', "the file is JSON"),
+        (b"<!doctype html>", "the file is HTML"),
+        (gzip.compress(lines(*range(1, 1000)))[:-9], "the file is gzip, but damaged or cut short"),
+        ("1\n2".encode("utf-16-le"), "in UTF-16 without a byte order mark"),
+        (codecs.BOM_UTF16_LE + b"1\0\n", "not valid UTF-16"),
+        ("1\n2".encode("utf-32"), "the file is in UTF-32"),
+        (b"1;Ivan\n2;Olga\n", "2 columns separated by semicolons and calls none of them user_id"),
+        (b"1,234\n", "2 columns separated by commas and calls none of them user_id"),
+        (b"id;User_ID\n1;2\n", "2 columns separated by semicolons and calls more than one of them"),
+        (b"id,a;user_id\n1,a;2\n", "calls more than one of them user_id"),
+        (b"1000;A;add;2026-11-22T12:00:00.000000Z\n", "4 columns separated by semicolons"),
+    ],
+)
+async def test_other_formats(client: Client, body: bytes, sentence: str) -> None:
+    """A file in another format is refused with a sentence that says what it is."""
+    answer = await send(client, "add", body, 422)
+    assert answer["type"] == "urn:segsvc:problem:wrong-format"
+    assert sentence in answer["detail"]
+    assert "; send one user id a line, or CSV with a header" in answer["detail"]
+    assert await ids(client) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "bad"),
+    [
+        (b"name\n1\n", [1]),
+        (b"1.0E+09\n2\n", [1]),
+        (b"user_id,name\n1,Ivan\n2\n3,Petrov, Ivan\n", [3, 4]),
+        (b"name,age,user_id\nPetrov, Ivan,30,1000\n", [2]),
+        (b'user_id,name\n1,"Ivan\n2",Olga\n3,"\n', [2, 3, 4]),
+        (b'user_id,name\n"1\n2",Ivan\n', [2, 3]),
+        (b'user_id,name\n"1,234",Ivan\n"1"2,Ivan\n', [2, 3]),
+        (b"user_id,name\n,Ivan\n,\n1.0E+09,Olga\n", [2, 4]),
+        (b'"1\n2"\n', [1, 2]),
+        (b"1\n2\r3\n", [2]),
+    ],
+)
+async def test_nothing_is_guessed(client: Client, body: bytes, bad: list[int]) -> None:
+    """Lines whose id is not certain are refused by their numbers, those with open quotes too."""
+    answer = await send(client, "add", body, 422)
+    assert answer["type"] == "urn:segsvc:problem:invalid-lines"
+    assert [e["pointer"] for e in answer["errors"]] == [f"#row={number}" for number in bad]
+    assert answer["detail"].startswith("send one user id a line, or CSV with a header")
+    assert await ids(client) == []
+
+
+async def test_own_export(client: Client) -> None:
+    """The list of one segment is a file for another one."""
+    await send(client, "add", lines(1, 22, 333))
+    listed = await client.get(f"{A}/members", headers={"Accept": "text/csv"})
+    await create(client, "B")
+    path = "/segments/B/members/add"
+    assert await call(client, "POST", path, data=await listed.read(), headers=CSV) == counts(3, 3)
 
 
 async def test_duplicates_count_once(client: Client) -> None:
@@ -158,7 +247,7 @@ async def test_refused_file_leaves_no_trace(client: Client, conn: Connection) ->
     for body, headers, status in (
         (b"1\nx\n", {}, 422),
         (b"1\n", {"Content-Type": "application/json"}, 415),
-        (b"1\n", {"Content-Type": "text/csv; charset=utf-16"}, 415),
+        (b"1\n", {"Content-Type": "text/csv; charset=windows-1251"}, 415),
         (b"1\n", {"Content-Encoding": "br"}, 415),
         (gzip.compress(lines(*range(1, 100_000)))[:-1], {"Content-Encoding": "gzip"}, 400),
         (gzip.compress(lines(*range(1, 100_000)))[:10_000], {"Content-Encoding": "gzip"}, 400),
