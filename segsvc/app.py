@@ -15,7 +15,7 @@ from segsvc.api.segments.handlers import ROUTES as SEGMENTS
 from segsvc.api.users import reads
 from segsvc.api.users.handlers import ROUTES as USERS
 from segsvc.auth.keys import KEY_CACHE, KeyCache
-from segsvc.db import migrations
+from segsvc.db import migrations, state
 from segsvc.db.dedicated import DedicatedConnections
 from segsvc.db.pool import Pool, connection
 from segsvc.http import cors
@@ -53,6 +53,7 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
     async def open_pools(app: web.Application) -> AsyncIterator[None]:
         async with Pool(dsn, limits) as pool, reads.opened(dsn, pool) as app[reads.READS]:
             async with connection(pool) as conn:
+                await state.check(conn, "serve")
                 await migrations.check(conn)
             app[POOL] = pool
             app[READINESS] = Readiness(pool)

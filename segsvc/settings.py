@@ -1,6 +1,7 @@
 """Settings: environment variables, checked at start, all mistakes reported at once."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
@@ -10,9 +11,20 @@ from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
+from segsvc.db.url import DatabaseUrl, WrongUrl
+
 PREFIX = "SEGSVC_"
 
+# Far above what a machine can use, so that a mistake in the number of zeros is found at the start.
 MAX_WORKERS = 64
+MAX_SLOTS = 1000
+MAX_CLIENTS = 100_000
+MAX_SECONDS = 3600
+MAX_BODY = 2**30
+MAX_LINES = 10**12
+
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_ORIGIN = re.compile(r"https?://[^\s/?#@\[\]]+|https?://\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -94,12 +106,20 @@ class Settings:
         """
         given = {k: v for k, v in environ.items() if k.startswith(PREFIX) and v}
         try:
+            _refuse_control_characters(given)
             settings: Self = _Environment(serving=serving).load(given)
         except ValidationError as error:
             wrong = error.messages_dict
             lines = sorted(f"  {name}: {detail}" for name in wrong for detail in wrong[name])
             raise SettingsError("\n".join(["these settings are wrong:", *lines])) from None
         return settings
+
+
+def _refuse_control_characters(given: Mapping[str, str]) -> None:
+    """Refuse what no setting has: a file with the line ends of Windows adds one to each value."""
+    detail = "must not contain line ends, other control characters, or text that is not UTF-8"
+    if wrong := {name: [detail] for name, value in given.items() if not value.isprintable()}:
+        raise ValidationError(wrong)
 
 
 def default_workers() -> int:
@@ -109,12 +129,24 @@ def default_workers() -> int:
 
 def _is_database_url(value: str) -> None:
     try:
-        parts = urlsplit(value)
-        well_formed = parts.scheme in {"postgresql", "postgres"} and parts.port != 0
+        DatabaseUrl.parse(value)
+    except WrongUrl as error:
+        raise ValidationError(str(error)) from None
+
+
+def _is_host(value: str) -> None:
+    try:
+        ip_address(value)
     except ValueError:
-        well_formed = False
-    if not well_formed:  # the value is not repeated: it may hold a password
-        raise ValidationError("must look like postgresql://user:password@host:5432/database")
+        if not _HOST_NAME.fullmatch(value):
+            raise ValidationError("must be an address or a host name, without a port") from None
+
+
+def _has_valid_port(value: str) -> None:
+    try:
+        _ = urlsplit(value).port
+    except ValueError:
+        raise ValidationError("must have a port from 1 to 65535, if any") from None
 
 
 def _is_plain_path(value: str) -> None:
@@ -127,8 +159,7 @@ def _origins(value: str) -> frozenset[str]:
     """The origins of pages, with commas between: scheme, host and port, and nothing else."""
     origins = frozenset(origin.strip() for origin in value.split(","))
     for origin in origins:
-        parts = urlsplit(origin)
-        if parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}":
+        if not _ORIGIN.fullmatch(origin):
             raise ValidationError("must look like https://app.example.com,https://www.example.com")
     return origins
 
@@ -155,6 +186,7 @@ def _url(variable: str, default: str | None) -> fields.Url:
         load_default=default,
         schemes={"http", "https"},
         require_tld=False,
+        validate=_has_valid_port,
         error_messages={"invalid": "must look like https://segments.example.com"},
     )
 
@@ -170,7 +202,7 @@ class _Environment(Schema):
     data_dir = fields.String(
         data_key="SEGSVC_DATA_DIR", load_default=".data", validate=_is_plain_path
     )
-    host = fields.String(data_key="SEGSVC_HOST", load_default="127.0.0.1")
+    host = fields.String(data_key="SEGSVC_HOST", load_default="127.0.0.1", validate=_is_host)
     port = fields.Integer(
         data_key="SEGSVC_PORT",
         load_default=8080,
@@ -184,7 +216,14 @@ class _Environment(Schema):
         load_default=None,
         validate=validate.Length(min=16, error="must have 16 characters at least"),
     )
-    key = fields.String(data_key="SEGSVC_KEY", load_default=None)
+    key = fields.String(
+        data_key="SEGSVC_KEY",
+        load_default=None,
+        validate=validate.Regexp(
+            r"[!-~]+\.[!-~]+\Z",
+            error="must be a key as `segsvc keys create` printed it: NAME.SECRET",
+        ),
+    )
     allow_anonymous = fields.String(
         data_key="SEGSVC_ALLOW_ANONYMOUS",
         load_default="0",
@@ -193,17 +232,19 @@ class _Environment(Schema):
     cors_origins = fields.Function(
         data_key="SEGSVC_CORS_ORIGINS", deserialize=_origins, load_default=frozenset()
     )
-    body = _number("SEGSVC_MAX_BODY", DEFAULT_LIMITS.body, least=1024)
+    body = _number("SEGSVC_MAX_BODY", DEFAULT_LIMITS.body, least=1024, most=MAX_BODY)
     items = _number("SEGSVC_MAX_ITEMS", DEFAULT_LIMITS.items, most=1000)
     page = _number("SEGSVC_MAX_PAGE", DEFAULT_LIMITS.page, most=1000)
-    import_lines = _number("SEGSVC_IMPORT_LIMIT", DEFAULT_LIMITS.import_lines)
-    imports = _number("SEGSVC_MAX_IMPORTS", DEFAULT_LIMITS.imports)
-    exports = _number("SEGSVC_MAX_EXPORTS", DEFAULT_LIMITS.exports)
-    pool = _number("SEGSVC_POOL_SIZE", DEFAULT_LIMITS.pool)
-    waiting = _number("SEGSVC_MAX_WAITING", DEFAULT_LIMITS.waiting)
-    connections = _number("SEGSVC_MAX_CONNECTIONS", DEFAULT_LIMITS.connections)
-    statement_seconds = _number("SEGSVC_STATEMENT_TIMEOUT", DEFAULT_LIMITS.statement_seconds)
-    stall_seconds = _number("SEGSVC_STALL_TIMEOUT", DEFAULT_LIMITS.stall_seconds)
+    import_lines = _number("SEGSVC_IMPORT_LIMIT", DEFAULT_LIMITS.import_lines, most=MAX_LINES)
+    imports = _number("SEGSVC_MAX_IMPORTS", DEFAULT_LIMITS.imports, most=MAX_SLOTS)
+    exports = _number("SEGSVC_MAX_EXPORTS", DEFAULT_LIMITS.exports, most=MAX_SLOTS)
+    pool = _number("SEGSVC_POOL_SIZE", DEFAULT_LIMITS.pool, most=MAX_SLOTS)
+    waiting = _number("SEGSVC_MAX_WAITING", DEFAULT_LIMITS.waiting, most=MAX_CLIENTS)
+    connections = _number("SEGSVC_MAX_CONNECTIONS", DEFAULT_LIMITS.connections, most=MAX_CLIENTS)
+    statement_seconds = _number(
+        "SEGSVC_STATEMENT_TIMEOUT", DEFAULT_LIMITS.statement_seconds, most=MAX_SECONDS
+    )
+    stall_seconds = _number("SEGSVC_STALL_TIMEOUT", DEFAULT_LIMITS.stall_seconds, most=MAX_SECONDS)
 
     log_level = fields.String(
         data_key="SEGSVC_LOG_LEVEL",
@@ -224,7 +265,7 @@ class _Environment(Schema):
 
     @post_load
     def _freeze(self, data: dict[str, Any], **_: Any) -> Settings:
-        data["data_dir"] = Path(data["data_dir"]).expanduser().absolute()
+        data["data_dir"] = Path(os.path.expanduser(data["data_dir"])).absolute()  # noqa: PTH111 (never fails)
         data["allow_anonymous"] = data["allow_anonymous"] == "1"
         data["url"] = data["url"].rstrip("/")
         data["public_url"] = data["public_url"] and data["public_url"].rstrip("/")

@@ -16,12 +16,43 @@ from aiohttp.web import Application, Request
 from segsvc.app import create_app
 from segsvc.db import embedded, migrations
 from segsvc.db.pool import Connection
+from segsvc.db.session import MIGRATION_SESSION, pin
 
 Client = TestClient[Request, Application]
 
 # A server that runs already and may be filled with databases; unset, an embedded one is started.
 SERVER = "SEGSVC_TEST_DATABASE_URL"
 UNSAFE_AND_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+# If this variable is set, the databases of the tests have these defaults. Each is allowed to every
+# role, and breaks something or changes an answer where a session does not pin it.
+HOSTILE_DEFAULTS = "SEGSVC_TEST_HOSTILE"
+HOSTILE = {
+    "default_transaction_isolation": "repeatable read",
+    "default_transaction_deferrable": "on",
+    "synchronous_commit": "off",
+    "search_path": "hostile",
+    "row_security": "off",
+    "timezone": "Asia/Tokyo",
+    "datestyle": "SQL, DMY",
+    "intervalstyle": "sql_standard",
+    "bytea_output": "escape",
+    "extra_float_digits": "-15",
+    "standard_conforming_strings": "off",
+    "array_nulls": "off",
+    "transform_null_equals": "on",
+    "client_min_messages": "log",
+    "trace_sort": "on",
+    "exit_on_error": "on",
+    "statement_timeout": "1ms",
+    "transaction_timeout": "100ms",
+    "idle_in_transaction_session_timeout": "1ms",
+    "idle_session_timeout": "200ms",
+    "lock_timeout": "1ms",
+    "jit": "on",
+    "jit_above_cost": "0",
+    "work_mem": "64kB",
+}
 
 SECRET = "a secret of the tests"  # noqa: S105
 
@@ -77,6 +108,20 @@ async def new_database(server: str, admin: Connection) -> AsyncIterator[Database
         await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
+async def make_hostile(dsn: str, admin: Connection) -> None:
+    """Give a database, and the role of the tests in it, defaults that break what relies on others.
+
+    Those of the role hold where both are set.
+    """
+    name = database_name(dsn)
+    known = {row[0].lower() for row in await admin.fetch("SELECT name FROM pg_settings")}
+    for setting, value in HOSTILE.items():
+        if setting in known:
+            await admin.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+    for setting, value in (("default_transaction_isolation", "serializable"), ("timezone", "CET")):
+        await admin.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET {setting} = '{value}'")
+
+
 @pytest.fixture(scope="session")
 async def template(new_database: Databases) -> str:
     dsn = await new_database()
@@ -87,13 +132,16 @@ async def template(new_database: Databases) -> str:
 @pytest.fixture
 async def dsn(new_database: Databases, template: str, admin: Connection) -> AsyncIterator[str]:
     url = await new_database(template)
+    if HOSTILE_DEFAULTS in os.environ:
+        await make_hostile(url, admin)
     yield url
     await admin.execute(f"DROP DATABASE IF EXISTS {database_name(url)} WITH (FORCE)")
 
 
 @pytest.fixture
 async def conn(dsn: str) -> AsyncIterator[Connection]:
-    conn = await asyncpg.connect(dsn)
+    conn = await asyncpg.connect(dsn, server_settings={"statement_timeout": "0"})
+    await pin(conn, MIGRATION_SESSION)
     yield conn
     await conn.close()
 

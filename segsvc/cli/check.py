@@ -31,4 +31,4 @@ def check() -> None:
         if faults:
             raise click.exceptions.Exit(1)
 
-    run_connected(work)
+    run_connected(work, "read")

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import ModuleType
 
+import asyncpg
 import click
 
-from segsvc.db import migrations
+from segsvc.db import migrations, pooler, state
 from segsvc.db.pool import Connection, Unavailable, session
+from segsvc.db.state import Task
 from segsvc.settings import Settings, SettingsError
 
 
@@ -50,27 +52,29 @@ def open_database(settings: Settings, *, exclusive: bool) -> Iterator[tuple[str,
 
 
 @asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[Connection]:
-    """Open a connection to a database that has the schema of this version.
+async def connected(dsn: str, task: Task) -> AsyncIterator[Connection]:
+    """Open a connection to a database that has the schema of this version, and rights for `task`.
 
     Raises:
         ClickException: it cannot be used, or has another schema.
     """
     try:
         async with session(dsn) as conn:
+            await pooler.check(conn, dsn)
+            await state.check(conn, task)
             await migrations.check(conn)
             yield conn
-    except migrations.SchemaMismatch as error:
+    except (migrations.SchemaMismatch, state.WrongSetup) as error:
         raise click.ClickException(str(error)) from error
-    except Unavailable as error:
+    except (Unavailable, asyncpg.PostgresError) as error:
         raise click.ClickException(f"cannot use the database: {error}") from error
 
 
-def run_connected(work: Callable[[Connection], Awaitable[None]]) -> None:
-    """Run `work` on a connection to the database of the settings."""
+def run_connected(work: Callable[[Connection], Awaitable[None]], task: Task) -> None:
+    """Run `work` on a connection to the database of the settings, with rights for `task`."""
 
     async def connect(dsn: str) -> None:
-        async with connected(dsn) as conn:
+        async with connected(dsn, task) as conn:
             await work(conn)
 
     with open_database(read_settings(), exclusive=False) as (dsn, _):

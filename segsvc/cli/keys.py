@@ -49,7 +49,7 @@ def create(name: str, role: str) -> None:
             raise click.ClickException(f"there is or was a key {name}: take another name")
         click.echo(key)
 
-    run_connected(work)
+    run_connected(work, "keys")
 
 
 @keys.command("list")
@@ -62,7 +62,7 @@ def list_keys() -> None:
             line = f"{key.name:<32}  {key.role:<6}  created {rfc3339(key.created_at)}  {end}"
             click.echo(line.rstrip())
 
-    run_connected(work)
+    run_connected(work, "keys")
 
 
 @keys.command()
@@ -75,4 +75,4 @@ def revoke(name: str) -> None:
             raise click.ClickException(f"there is no key {name} that is not revoked yet")
         click.echo(f"revoked {name}")
 
-    run_connected(work)
+    run_connected(work, "keys")

@@ -41,4 +41,4 @@ def prune(*, before: Month, dry_run: bool) -> None:
                 async for rows in store.prune(conn, before.start):
                     advance(rows)
 
-    run_connected(work)
+    run_connected(work, "prune")

@@ -37,4 +37,4 @@ def report(month: Month, user: int | None, output: str) -> None:
 
             await store.copy(conn, Report(month, user), send)
 
-    run_connected(work)
+    run_connected(work, "read")

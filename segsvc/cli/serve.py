@@ -16,6 +16,7 @@ from segsvc.cli.database import (
 )
 from segsvc.db.migrations import SchemaMismatch
 from segsvc.db.pool import Unavailable
+from segsvc.db.state import State, WrongSetup, check
 from segsvc.observability import logs
 from segsvc.server import workers
 from segsvc.settings import MAX_WORKERS
@@ -37,7 +38,7 @@ def serve(*, count: int | None) -> None:
             # No other process can be migrating: this one owns the server.
             run_migrations(dsn, break_lock=True)
         secret = settings.secret or embedded_server().secret(settings.data_dir)
-        is_open = asyncio.run(_has_no_key(dsn))
+        state, is_open = asyncio.run(_inspect(dsn))
         if is_open and not settings.anonymous:
             raise click.ClickException(
                 f"without a key everyone who reaches {settings.host} could do everything:"
@@ -46,14 +47,17 @@ def serve(*, count: int | None) -> None:
             )
         if is_open:
             click.echo("no key yet: open to everyone (segsvc keys create --help)", err=True)
+        if state.read_only:
+            click.echo(f"reads only, the database takes no writes: {state.read_only}", err=True)
         count = count or settings.workers
-        at = f"http://{settings.host}:{settings.port}"
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        at = f"http://{host}:{settings.port}"
         banner = f"segsvc {__version__} at {at}, {where}, {count} workers (stop with Ctrl-C)"
         try:
             workers.run(settings, dsn, secret, partial(click.echo, banner), count)
         except workers.WorkerFailed as error:
             raise click.ClickException("a worker did not start; see its message above") from error
-        except SchemaMismatch as error:
+        except (SchemaMismatch, WrongSetup) as error:
             raise click.ClickException(str(error)) from error
         except Unavailable as error:
             raise click.ClickException(f"cannot use the database: {error}") from error
@@ -64,7 +68,7 @@ def serve(*, count: int | None) -> None:
             ) from error
 
 
-async def _has_no_key(dsn: str) -> bool:
-    """Return whether no key was ever created."""
-    async with connected(dsn) as conn:
-        return not await keys.list_all(conn)
+async def _inspect(dsn: str) -> tuple[State, bool]:
+    """Return the state of the database, and whether no key was ever created."""
+    async with connected(dsn, "serve") as conn:
+        return await check(conn, "serve"), not await keys.list_all(conn)

@@ -48,9 +48,13 @@ def running(
     Raises:
         EmbeddedError: `data_dir` is in use by another process, or the server does not start.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
     files = data_dir / "postgres"
-    with (data_dir / "owner.pid").open("a+") as owner:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        opened = (data_dir / "owner.pid").open("a+")
+    except OSError as error:
+        raise EmbeddedError(f"cannot write to {data_dir}: {error.strerror}") from error
+    with opened as owner:
         try:
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,18 +1,25 @@
 """Migrations: apply them, and check that the schema is the one of this version."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import asyncpg
 import psycopg
-from yoyo import get_backend, read_migrations
+from yoyo import read_migrations
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import DatabaseURI
 from yoyo.exceptions import LockTimeout
+from yoyo.migrations import default_migration_table
 
-from segsvc.db.pool import Connection
+from segsvc.db import pooler, state
+from segsvc.db.pool import Connection, Unavailable, session
+from segsvc.db.session import MIGRATION_SESSION, PIN_SETTINGS, at_start
 from segsvc.db.sql import project_folder, statement
+from segsvc.db.url import DatabaseUrl
 
 MIGRATIONS = project_folder("migrations")
 LIST_APPLIED = statement("db/list_applied_migrations")
-
-# A migration that waits for a table lock blocks every statement that comes after it.
-LOCK_TIMEOUT = "5s"
 
 
 class MigrationError(Exception):
@@ -29,12 +36,27 @@ def known() -> list[str]:
     return sorted(name for name in names if not name.endswith(".rollback"))
 
 
-def yoyo_url(dsn: str) -> str:
-    """Return `dsn` as a URL that makes yoyo use psycopg 3, with a lock timeout."""
-    url = "postgresql+psycopg://" + dsn.partition("://")[2]
-    if "options=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}options=-c%20lock_timeout%3D{LOCK_TIMEOUT}"
+class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has none
+    """yoyo on psycopg 3, in a session with our settings."""
+
+    def init_connection(self, connection: Any) -> None:
+        pinned = [list(MIGRATION_SESSION), list(MIGRATION_SESSION.values())]
+        psycopg.RawCursor(connection).execute(PIN_SETTINGS, pinned)
+
+
+def backend_of(dsn: str) -> PostgresqlPsycopgBackend:
+    """Return yoyo's connection to the database, with its own tables made.
+
+    Raises:
+        WrongUrl: `dsn` cannot be used.
+        psycopg.Error: the database refuses.
+    """
+    parts = DatabaseUrl.parse(dsn).for_libpq(at_start(MIGRATION_SESSION))
+    name = parts.pop("dbname")
+    uri = DatabaseURI("postgresql+psycopg", None, None, None, None, name, parts)
+    backend = _Backend(uri, default_migration_table)
+    backend.init_database()
+    return backend
 
 
 def migrate(dsn: str, *, break_lock: bool = False) -> list[str]:
@@ -43,11 +65,13 @@ def migrate(dsn: str, *, break_lock: bool = False) -> list[str]:
     `break_lock` first removes the lock that an interrupted run left.
 
     Raises:
-        MigrationError: the database is away, the lock is held, or a migration failed.
+        MigrationError: the database is away, read-only, or not set up; the lock is held; or a
+            migration failed.
     """
     try:
-        backend = get_backend(yoyo_url(dsn))
-        with backend:
+        with ThreadPoolExecutor(1) as thread:  # the caller may have an event loop
+            thread.submit(asyncio.run, _check_before(dsn)).result()
+        with backend_of(dsn) as backend:
             if break_lock:
                 backend.break_lock()
             with backend.lock():
@@ -58,9 +82,28 @@ def migrate(dsn: str, *, break_lock: bool = False) -> list[str]:
             f"{error}. If no migration is running, one was interrupted:"
             " run `segsvc migrate --break-lock`"
         ) from None
+    except Unavailable as error:
+        raise MigrationError(f"cannot use the database: {error}") from error
+    except state.WrongSetup as error:
+        raise MigrationError(str(error)) from error
     except psycopg.Error as error:
         raise MigrationError(f"the migration failed and changed nothing: {error}") from error
     return [migration.id for migration in missing]
+
+
+async def _check_before(dsn: str) -> None:
+    """Check what yoyo would report by its consequences, or not at all.
+
+    Raises:
+        MigrationError: the database takes no writes.
+        WrongSetup: rights are missing, or the encoding is wrong, or a pooler pools transactions.
+        Unavailable: it cannot be used.
+    """
+    async with session(dsn) as conn:
+        await pooler.check(conn, dsn)
+        found = await state.check(conn, "migrate")
+    if found.read_only:
+        raise MigrationError(f"the database takes no writes: {found.read_only}")
 
 
 async def check(conn: Connection) -> None:

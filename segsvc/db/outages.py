@@ -1,4 +1,4 @@
-"""Logging of outages: once when the database is away, once when it is back."""
+"""Logging of what is wrong with the database: once when it begins, once when it is over."""
 
 import logging
 import time
@@ -41,3 +41,22 @@ class Outage:
                 time.monotonic() - since,
                 self._failures,
             )
+
+
+class Faults:
+    """What the database refuses, such as writes: each kind is logged once, until all are over."""
+
+    def __init__(self) -> None:
+        self._found: set[str] = set()
+
+    def found(self, kind: str, text: str) -> None:
+        """Record a fault of a kind; the first one of a kind is logged."""
+        if kind not in self._found:
+            self._found.add(kind)
+            log.warning("%s", text)
+
+    def over(self) -> None:
+        """Record that nothing is refused any more."""
+        if self._found:
+            self._found.clear()
+            log.warning("the database refuses nothing any more")

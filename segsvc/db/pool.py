@@ -1,12 +1,16 @@
-"""Connections to PostgreSQL: the pool, the kept connection, sessions; and what an outage is."""
+"""Connections to PostgreSQL: the pool, the kept connection, single ones; and what an outage is."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 import asyncpg
 
-from segsvc.db.outages import Outage
+from segsvc.db.outages import Faults, Outage
+from segsvc.db.session import LONG_SESSION, SESSION, at_start, pin
+from segsvc.db.sql import statement
+from segsvc.db.url import DatabaseUrl
 from segsvc.observability import metrics
 from segsvc.settings import Limits
 
@@ -19,33 +23,34 @@ else:  # the driver's classes take no parameters at run time
 
 # Shared by all connections of the process.
 OUTAGE = Outage()
+FAULTS = Faults()
+READ_ONLY_FAULT = "read-only"
 
 # Seconds. A request that waits longer is answered 503 and may be repeated.
 ACQUIRE_TIMEOUT = 5
 CLOSE_TIMEOUT = 1
 
+IS_STANDBY = statement("db/is_standby")
 
-SESSION = {
-    "application_name": "segsvc",
-    "timezone": "UTC",
-    # The server gives up before the client does, so that no statement runs on unseen.
-    "statement_timeout": "10s",
-    "idle_in_transaction_session_timeout": "10s",
-    # Statements here are short; compiling one would take longer than running it.
-    "jit": "off",
-}
+STANDBY = "the server is a standby: it takes writes when it is promoted"
+READ_ONLY = (
+    "default_transaction_read_only is on: it takes writes when ALTER DATABASE or ALTER ROLE resets"
+    " it"
+)
 
-# For reports and imports, whose clients may be slow.
-LONG_SESSION = SESSION | {
-    "statement_timeout": "1h",
-    # A million users are sorted in memory.
-    "work_mem": "64MB",
-    # If the service is killed, its statements are cancelled and their locks released.
-    "client_connection_check_interval": "2s",
-}
+PGBOUNCER_ADVICE = (
+    "in PgBouncer, set ignore_startup_parameters = statement_timeout, options"
+    " and pool_mode = session"
+)
+
+POOLER_ADVICE = (
+    "a pooler between the service and the database pools transactions or statements, but the"
+    " service keeps prepared statements, settings and temporary tables in its sessions: set"
+    " pool_mode = session for this database in PgBouncer, or connect to PostgreSQL directly"
+)
 
 # Conditions of the server, not of the request: no connection, shutting down, out of disk or
-# connections, read-only, timed out, deadlocked, login refused.
+# connections, damaged files, timed out, deadlocked, login refused, TLS refused.
 _AWAY = (
     OSError,
     TimeoutError,
@@ -53,11 +58,15 @@ _AWAY = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.LockNotAvailableError,
+    asyncpg.InternalServerError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.InvalidTransactionStateError,
     asyncpg.TransactionRollbackError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.ClientConfigurationError,
+    # After a migration, once for a statement in a transaction.
+    asyncpg.InvalidCachedStatementError,
     # Raised by the driver if the connection is cut between two messages.
     asyncpg.InternalClientError,
 )
@@ -71,10 +80,28 @@ class PoolExhausted(Unavailable):
     """The allowed number of requests waits for a connection already."""
 
 
+class ReadOnly(Unavailable):
+    """The database takes no writes at the moment; the message says why."""
+
+
+class Refused(Unavailable):
+    """The database lacks what a statement needs, or a right to it; the message names it."""
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
+    except ReadOnly as error:
+        FAULTS.found(READ_ONLY_FAULT, f"the database takes no writes: {error}")
+        raise
+    except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as error:
+        FAULTS.found(POOLER_ADVICE, POOLER_ADVICE)
+        raise Refused(POOLER_ADVICE) from error
+    except (asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError) as error:
+        # The statements are tested, so the schema or the rights have changed.
+        FAULTS.found(str(error), f"the database refuses a statement: {error}")
+        raise Refused(str(error)) from error
     except _AWAY as error:
         OUTAGE.failed(error)
         raise Unavailable(f"{type(error).__name__}: {error}") from error
@@ -87,21 +114,60 @@ def _translated() -> Iterator[None]:
         OUTAGE.over()
 
 
+async def _connect(
+    dsn: str, settings: Mapping[str, str], command_timeout: float | None = None
+) -> Connection:
+    """Open a connection; `pin` completes its settings."""
+    try:
+        conn: Connection
+        conn = await asyncpg.connect(**_options(dsn, settings), command_timeout=command_timeout)
+    except asyncpg.ProtocolViolationError as error:
+        if "startup parameter" not in str(error):
+            raise
+        raise Unavailable(f"{error}: {PGBOUNCER_ADVICE}") from error
+    return conn
+
+
+@asynccontextmanager
+async def _explained(conn: Connection) -> AsyncIterator[None]:
+    """Find out why the database takes no writes, if it refuses one.
+
+    Raises:
+        ReadOnly: it does; the message says why.
+    """
+    try:
+        yield
+    except asyncpg.ReadOnlySQLTransactionError as error:
+        raise ReadOnly(STANDBY if await conn.fetchval(IS_STANDBY) else READ_ONLY) from error
+
+
+def _options(dsn: str, settings: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments of a connection to `dsn`; `pin` completes its settings.
+
+    Raises:
+        WrongUrl: `dsn` cannot be used.
+    """
+    url = DatabaseUrl.parse(dsn)
+    start = {"application_name": url.application_name} | at_start(settings)
+    if url.options:
+        start["options"] = url.options
+    # Every statement is a file: the cache holds them all, for good.
+    return url.for_asyncpg() | {"server_settings": start, "max_cached_statement_lifetime": 0}
+
+
 class Pool:
     """Connections for requests, with a limit on waiting requests. It connects at the first use."""
 
     def __init__(self, dsn: str, limits: Limits) -> None:
         metrics.POOL_LIMIT.set(limits.pool)
+        settings = SESSION | {"statement_timeout": f"{limits.statement_seconds}s"}
         self.connections = asyncpg.create_pool(
-            dsn,
+            **_options(dsn, settings),
             min_size=0,
             max_size=limits.pool,
-            timeout=ACQUIRE_TIMEOUT,
             command_timeout=limits.statement_seconds + ACQUIRE_TIMEOUT,
-            # Every statement is a file: the cache holds them all, for good.
-            max_cached_statement_lifetime=0,
+            init=partial(pin, settings=settings),
             reset=_skip_reset,
-            server_settings=SESSION | {"statement_timeout": f"{limits.statement_seconds}s"},
         )
         self.most = limits.pool + limits.waiting
         self.asking = 0
@@ -129,6 +195,7 @@ class KeptConnection:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._conn: Connection | None = None
+        self._pinned = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -147,14 +214,12 @@ class KeptConnection:
         """
         with _translated():
             if self._conn is None or self._conn.is_closed():
-                self._conn = await asyncpg.connect(
-                    self._dsn,
-                    timeout=ACQUIRE_TIMEOUT,
-                    command_timeout=ACQUIRE_TIMEOUT,
-                    max_cached_statement_lifetime=0,
-                    server_settings=SESSION,
-                )
+                self._conn = await _connect(self._dsn, SESSION, ACQUIRE_TIMEOUT)
+                self._pinned = False
             try:
+                if not self._pinned:
+                    await pin(self._conn, SESSION)
+                    self._pinned = True
                 yield self._conn
             except BaseException:
                 # The rest of a failed or cancelled query is discarded with the connection.
@@ -177,8 +242,9 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
         with _translated(), metrics.POOL_IN_USE.track_inprogress():
             async with pool.connections.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
                 try:
-                    yield conn
-                except asyncpg.ReadOnlySQLTransactionError:
+                    async with _explained(conn):
+                        yield conn
+                except ReadOnly:
                     # A session may stay read-only after the server has become writable.
                     conn.terminate()
                     raise
@@ -194,9 +260,11 @@ async def session(dsn: str) -> AsyncIterator[Connection]:
         Unavailable: it cannot be opened, or breaks, or the server cannot work.
     """
     with _translated():
-        conn = await asyncpg.connect(dsn, timeout=ACQUIRE_TIMEOUT, server_settings=LONG_SESSION)
+        conn = await _connect(dsn, LONG_SESSION)
         try:
-            yield conn
+            await pin(conn, LONG_SESSION)
+            async with _explained(conn):
+                yield conn
             await conn.close(timeout=ACQUIRE_TIMEOUT)
         finally:
             conn.terminate()

@@ -10,7 +10,7 @@ from segsvc.auth.keys import CALLER, KEY_CACHE
 from segsvc.auth.roles import Role
 from segsvc.db.conditions import SegmentsNotLive
 from segsvc.db.dedicated import NoFreeSlot
-from segsvc.db.pool import PoolExhausted, Unavailable
+from segsvc.db.pool import PoolExhausted, ReadOnly, Refused, Unavailable
 from segsvc.http import problems
 from segsvc.http.responses import COMMON_HEADERS
 from segsvc.http.routes import ROUTES
@@ -45,6 +45,10 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         problem = problems.Busy("as many of these as allowed are under way: try again in a moment")
     except PoolExhausted:
         problem = problems.Busy("too many requests wait for the database: try again in a moment")
+    except ReadOnly as error:
+        problem = problems.ReadOnly(str(error))
+    except Refused as error:
+        problem = problems.WrongSetup(str(error))
     except Unavailable:  # db/outages.py logs it, at most once in ten seconds
         problem = problems.DatabaseUnavailable()
     except Exception:

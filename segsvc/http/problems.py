@@ -189,6 +189,21 @@ class Busy(Problem):
         super().__init__(detail, headers={"Retry-After": "10"})
 
 
+class WrongSetup(Problem):
+    """The database lacks something, or a right to it."""
+
+    status, slug, title = 503, "wrong-setup", "The database is not set up for the service"
+
+
+class ReadOnly(Problem):
+    """The database takes no writes."""
+
+    status, slug, title = 503, "read-only", "The database takes no writes at the moment"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"{detail}; repeating is safe", headers={"Retry-After": "5"})
+
+
 class WrongSchema(Problem):
     """The schema of the database is older or newer than this version of the service."""
 

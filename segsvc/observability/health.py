@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from dataclasses import dataclass
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
-from segsvc.db import migrations
-from segsvc.db.pool import Pool, PoolExhausted, Unavailable, connection
-from segsvc.http.problems import DatabaseUnavailable, Problem, WrongSchema
+from segsvc.db import migrations, state
+from segsvc.db.pool import FAULTS, READ_ONLY_FAULT, Pool, PoolExhausted, Unavailable, connection
+from segsvc.http.problems import DatabaseUnavailable, Problem, WrongSchema, WrongSetup
 from segsvc.http.responses import json_response
 from segsvc.http.routes import Routes, Text
 from segsvc.observability import metrics
@@ -20,37 +21,57 @@ CHECK_INTERVAL = 1.0
 ROUTES = Routes("operation", "Health checks, metrics and this document", base="")
 
 
+@dataclass(frozen=True)
+class Status:
+    """What the service can do.
+
+    Attributes:
+        problem: what prevents it from working, None if nothing does.
+        read_only: why the database takes no writes, None if it does.
+    """
+
+    problem: Problem | None = None
+    read_only: str | None = None
+
+
 class Readiness:
     """Whether the service can work, asked of the database at most once a second."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._check: asyncio.Task[Problem | None] | None = None
+        self._check: asyncio.Task[Status] | None = None
         self._reused_until = 0.0
 
-    async def problem(self) -> Problem | None:
-        """Return what prevents the service from working, None if nothing does.
-
-        The answer takes at most `CHECK_TIMEOUT`.
-        """
+    async def status(self) -> Status:
+        """Return what the service can do. The answer takes at most `CHECK_TIMEOUT`."""
         if self._check is None or (self._check.done() and time.monotonic() >= self._reused_until):
             self._check = asyncio.create_task(self._ask())
         return await asyncio.shield(self._check)
 
-    async def _ask(self) -> Problem | None:
-        problem: Problem | None = None
+    async def _ask(self) -> Status:
+        status = Status()
         try:
             async with asyncio.timeout(CHECK_TIMEOUT), connection(self._pool) as conn:
+                found = await state.check(conn, "serve")
                 await migrations.check(conn)
+            status = Status(read_only=found.read_only)
+            if found.read_only:
+                FAULTS.found(READ_ONLY_FAULT, f"the database takes no writes: {found.read_only}")
+            else:
+                FAULTS.over()
         except PoolExhausted:
             pass  # the database is busy with requests, so it answers
         except (Unavailable, TimeoutError):
-            problem = DatabaseUnavailable()
+            status = Status(DatabaseUnavailable())
+        except state.WrongSetup as error:
+            FAULTS.found(str(error), str(error))
+            status = Status(WrongSetup(str(error)))
         except migrations.SchemaMismatch as error:
-            problem = WrongSchema(str(error))
-        metrics.DATABASE_UP.set(not isinstance(problem, DatabaseUnavailable))
+            status = Status(WrongSchema(str(error)))
+        metrics.DATABASE_UP.set(not isinstance(status.problem, DatabaseUnavailable))
+        metrics.DATABASE_WRITABLE.set(status == Status())
         self._reused_until = time.monotonic() + CHECK_INTERVAL
-        return problem
+        return status
 
 
 READINESS = web.AppKey("readiness", Readiness)
@@ -62,7 +83,15 @@ class StatusSchema(Schema):
     status = fields.String(required=True, validate=validate.Equal("ok"))
 
 
+class ReadinessSchema(StatusSchema):
+    """The service reads; `writes` says whether it writes too, `reason` why not."""
+
+    writes = fields.Boolean(required=True, metadata={"examples": [True]})
+    reason = fields.String(required=True, allow_none=True, metadata={"examples": [None]})
+
+
 STATUS = StatusSchema()
+READINESS_ANSWER = ReadinessSchema()
 
 
 @ROUTES.get("/healthz", role=None, query=None, answers=(STATUS,))
@@ -76,14 +105,16 @@ async def healthz(request: web.Request) -> web.Response:
     "/readyz",
     role=None,
     query=None,
-    answers=(STATUS,),
-    problems=(DatabaseUnavailable, WrongSchema),
+    answers=(READINESS_ANSWER,),
+    problems=(DatabaseUnavailable, WrongSchema, WrongSetup),
 )
 async def readyz(request: web.Request) -> web.Response:
-    """Answer if the database answers and has the schema of this version."""
-    if problem := await request.app[READINESS].problem():
-        raise problem
-    return json_response(STATUS, {"status": "ok"})
+    """Answer if the database answers and has the schema and the rights of this version."""
+    status = await request.app[READINESS].status()
+    if status.problem:
+        raise status.problem
+    answer = {"status": "ok", "writes": not status.read_only, "reason": status.read_only}
+    return json_response(READINESS_ANSWER, answer)
 
 
 @ROUTES.get(
@@ -91,5 +122,5 @@ async def readyz(request: web.Request) -> web.Response:
 )
 async def show_metrics(request: web.Request) -> web.Response:
     """Show metrics for Prometheus, added up over all processes of the service."""
-    await request.app[READINESS].problem()  # sets the gauge segsvc_database_up
+    await request.app[READINESS].status()  # sets the gauges of the database
     return web.Response(body=metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})

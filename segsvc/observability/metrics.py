@@ -58,6 +58,11 @@ DATABASE_UP = Gauge(
     "1 if the database answered the last check, at most a second ago; otherwise 0.",
     multiprocess_mode="livemostrecent",
 )
+DATABASE_WRITABLE = Gauge(
+    "segsvc_database_writable",
+    "1 if the database took writes at the last check, at most a second ago; otherwise 0.",
+    multiprocess_mode="livemostrecent",
+)
 
 
 @cache  # the lookup of a series takes longer than counting, and there are few label values

@@ -33,10 +33,16 @@ KEY = "An API key with the role that the operation names: a reader reads users, 
 _OF_A_BODY = (
     problems.BrokenBody,
     problems.TooSlow,
+    problems.ReadOnly,
     problems.TooLarge,
     problems.UnsupportedMediaType,
 )
-_OF_A_QUERY = (problems.InvalidRequest, problems.InternalError, problems.DatabaseUnavailable)
+_OF_A_QUERY = (
+    problems.InvalidRequest,
+    problems.InternalError,
+    problems.DatabaseUnavailable,
+    problems.WrongSetup,
+)
 
 
 class Document:

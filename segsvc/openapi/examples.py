@@ -27,6 +27,8 @@ _EXAMPLES = (
     ),
     problems.InternalError(),
     problems.Busy("as many of these as allowed are under way: try again in a moment"),
+    problems.WrongSetup("permission denied for table users"),
+    problems.ReadOnly("the server is a standby: it takes writes when it is promoted"),
     problems.WrongSchema("the schema is older than this version of segsvc: run `segsvc migrate`"),
     problems.DatabaseUnavailable(),
 )

@@ -26,6 +26,7 @@ from aiohttp import web
 from segsvc.app import create_app
 from segsvc.db import migrations
 from segsvc.db.pool import Unavailable
+from segsvc.db.state import WrongSetup
 from segsvc.observability import logs, metrics
 from segsvc.server.connection_limit import limit_connections
 from segsvc.settings import Settings
@@ -234,7 +235,7 @@ def _work() -> None:
     )
     try:
         uvloop.run(served)
-    except (migrations.SchemaMismatch, Unavailable, OSError) as error:
+    except (migrations.SchemaMismatch, WrongSetup, Unavailable, OSError) as error:
         sys.exit(f"a worker does not start: {error}")
 
 

@@ -168,7 +168,7 @@ def mute() -> Iterator[str]:
 
 async def test_mute_server(mute: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a connection everyone who waits for one is told, also who came during the attempt."""
-    monkeypatch.setattr("segsvc.db.pool.ACQUIRE_TIMEOUT", 1)
+    monkeypatch.setattr("segsvc.db.url.CONNECT_TIMEOUT", 1)
     seen = Seen(mute)
     began = time.monotonic()
     first = seen.ask(1)

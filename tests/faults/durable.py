@@ -21,7 +21,9 @@ from tests.processes import TIMEOUT
 class Postgres:
     """A server with its files and its socket in a folder of its own."""
 
-    def __init__(self, binaries: Path, folder: Path, user: str | None) -> None:
+    def __init__(
+        self, binaries: Path, folder: Path, user: str | None, *, copy_of: str | None = None
+    ) -> None:
         self._binaries = binaries
         self._folder = folder
         self._owner: dict[str, Any] = {"cwd": folder}
@@ -29,9 +31,30 @@ class Postgres:
             self._owner |= {"user": user, "group": user, "extra_groups": []}
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"postgresql://postgres@/postgres?host={folder}"
-        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-instructions"]
-        initdb = [str(binaries / "initdb"), f"--pgdata={folder / 'data'}", *options]
-        subprocess.run(initdb, **self._owner, check=True, capture_output=True)
+        if copy_of:
+            self._run("pg_basebackup", "-R", "--checkpoint=fast", f"--dbname={copy_of}")
+        else:
+            options = ["--username=postgres", "--auth=trust", "--encoding=UTF8"]
+            self._run("initdb", "--no-instructions", *options)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._binaries / program), f"--pgdata={self._folder / 'data'}", *arguments]
+        subprocess.run(command, **self._owner, check=True, capture_output=True)
+
+    @contextmanager
+    def standby(self) -> Iterator["Postgres"]:
+        """Run a standby that replays the log of this server."""
+        with _folder() as (folder, user):
+            standby = Postgres(self._binaries, folder, user, copy_of=self.url)
+            try:
+                standby.start()
+                yield standby
+            finally:
+                standby.stop()
+
+    def promote(self) -> None:
+        """Make a standby a server that takes writes."""
+        self._run("pg_ctl", "promote", "--wait")
 
     def start(self) -> None:
         """Start, and recover from what happened before; return when it answers."""
@@ -86,16 +109,25 @@ def kill_all(pid: int) -> int:
 @contextmanager
 def durable_postgres(binaries: Path) -> Iterator[Postgres]:
     """Run a durable server from `binaries`; if this is root, as the user of the embedded one."""
+    with _folder() as (folder, user):
+        server = Postgres(binaries, folder, user)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def _folder() -> Iterator[tuple[Path, str | None]]:
+    """Yield a folder for a server, and the user who owns it if this is root."""
     # Not below pytest's folders, which are closed to others, and too long for a socket.
     folder = Path(tempfile.mkdtemp(prefix="segsvc-faults-"))
     user = "pgserver" if os.geteuid() == 0 else None
     if user:
         ensure_user_exists(user)
         shutil.chown(folder, user, user)
-    server = Postgres(binaries, folder, user)
     try:
-        server.start()
-        yield server
+        yield folder, user
     finally:
-        server.stop()
         shutil.rmtree(folder)

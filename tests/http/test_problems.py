@@ -237,6 +237,8 @@ def test_contract_is_whole() -> None:
         problems.DatabaseUnavailable,
         problems.Busy,
         problems.WrongSchema,
+        problems.WrongSetup,
+        problems.ReadOnly,
     }
     assert reached == {
         (p.status, p.slug) for p in problems.Problem.__subclasses__() if p not in elsewhere

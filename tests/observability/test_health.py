@@ -214,13 +214,14 @@ async def test_readiness_is_asked_once_a_second(client: Client, conn: Connection
         await conn.execute("LOCK TABLE _yoyo_migration")
         app: Application = client.app
         began = time.monotonic()
-        waiting = asyncio.gather(*(app[READINESS].problem() for _ in range(100)))
+        waiting = asyncio.gather(*(app[READINESS].status() for _ in range(100)))
         await asyncio.sleep(CHECK_TIMEOUT / 2)
         assert await conn.fetchval(asked) == 1
-        assert {p and p.slug for p in await waiting} == {"database-unavailable"}
+        problems = {status.problem for status in await waiting}
+        assert {p and p.slug for p in problems} == {"database-unavailable"}
         assert time.monotonic() - began < CHECK_TIMEOUT + 1
         again = time.monotonic()
-        assert await app[READINESS].problem()
+        assert (await app[READINESS].status()).problem
         assert time.monotonic() - again < 0.5  # known for a second, and not asked
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 import asyncpg
 
 from segsvc.db.conditions import SegmentsNotLive
-from segsvc.db.pool import Connection
+from segsvc.db.pool import FAULTS, READ_ONLY_FAULT, Connection
 from segsvc.db.sql import statement
 from segsvc.db.values import Expiry, ends_of
 
@@ -147,5 +147,7 @@ async def register(conn: Connection, user_ids: set[int]) -> None:
     if user_ids:
         try:
             await conn.execute(REGISTER, list(user_ids), timeout=REGISTER_TIMEOUT)
+        except asyncpg.ReadOnlySQLTransactionError:
+            FAULTS.found(READ_ONLY_FAULT, "the database takes no writes: users stay unknown")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             log.warning("could not register %d users: %r", len(user_ids), error)

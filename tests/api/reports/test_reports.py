@@ -233,7 +233,7 @@ async def test_expired_link(client: Client) -> None:
             )
         ),
         ({"period": "2024-02", "user_id": 0}, "#/user_id"),
-        ({"period": "2024-02", "user_id": "1"}, "#/user_id"),
+        ({"period": "2024-02", "user_id": "01"}, "#/user_id"),
         ({"period": "2024-02", "user": 1}, "#/user"),
     ],
 )  # fmt: skip
@@ -316,7 +316,10 @@ async def test_failure_before_the_first_line_has_an_answer(
     url = URL(await new_link(client, "2024-02")).relative()
     await conn.execute("ALTER FUNCTION stay_events RENAME TO gone")
     response = await client.get(url)
-    assert response.status == 500
+    assert response.status == 503
+    problem = await response.json()
+    assert problem["type"] == "urn:segsvc:problem:wrong-setup"
+    assert "function stay_events" in problem["detail"]
     await conn.execute("ALTER FUNCTION gone RENAME TO stay_events")
     assert (await client.get(url)).status == 200
 

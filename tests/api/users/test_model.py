@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from segsvc.api.reports import store as reports
 from segsvc.api.users import store
 from segsvc.app import create_app
-from segsvc.db.pool import SESSION
+from segsvc.db.session import SESSION, pin
 from tests.api.users.model import TICK, Model, Segment
 from tests.clock import pass_time
 from tests.conftest import SECRET
@@ -59,7 +59,8 @@ class Service(RuleBasedStateMachine):
 
     async def _start(self) -> None:
         # As the service does: compiling a statement may take far longer than running it.
-        self.conn = await asyncpg.connect(self.dsn, server_settings=SESSION)
+        self.conn = await asyncpg.connect(self.dsn)
+        await pin(self.conn, SESSION)
         await self.conn.execute("TRUNCATE segment, rollout, users, membership")
         self.client = TestClient(TestServer(create_app(self.dsn, secret=SECRET, anonymous=True)))
         await self.client.start_server()
