@@ -67,6 +67,11 @@ def database_name(url: str) -> str:
     return urlsplit(url).path[1:]
 
 
+def of_role(url: str, role: str) -> str:
+    """Return the URL of a database with another role than that of the tests."""
+    return url.replace("postgres:@", f"{role}@").replace("postgres@", f"{role}@")
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     if url := os.environ.get(SERVER):

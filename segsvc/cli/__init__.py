@@ -57,5 +57,5 @@ def main() -> None:
     The service listens at SEGSVC_HOST and SEGSVC_PORT.
 
     Exit status: 0 done; 1 refused, nothing was changed; 2 wrong usage; 3 the service is away or
-    busy, and trying again is safe.
+    busy, or a report is not complete yet, and trying again is safe.
     """  # noqa: D301 (click reads the backspace)

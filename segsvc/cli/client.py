@@ -22,7 +22,7 @@ TRANSIENT = {502, 503, 504}
 
 
 class TryAgain(click.ClickException):
-    """The service is away or busy."""
+    """The service is away or busy, or a report is not complete yet."""
 
     exit_code = 3
 

@@ -6,8 +6,7 @@ from segsvc.auth import store
 from segsvc.auth.roles import Role
 from segsvc.cli.database import run_connected
 from segsvc.db.pool import Connection
-from segsvc.db.values import SLUG
-from segsvc.http.fields import rfc3339
+from segsvc.db.values import SLUG, rfc3339
 
 
 @click.group()

@@ -5,6 +5,7 @@ import click
 from segsvc.api.reports import store
 from segsvc.api.reports.links import Report
 from segsvc.api.reports.months import Month
+from segsvc.cli.client import TryAgain
 from segsvc.cli.database import run_connected
 from segsvc.cli.files import progress, whole_file
 from segsvc.cli.months import MonthType
@@ -35,6 +36,9 @@ def report(month: Month, user: int | None, output: str) -> None:
                 write(piece)
                 advance(piece.count(b"\n"))
 
-            await store.copy(conn, Report(month, user), send)
+            try:
+                await store.copy(conn, Report(month, user), send)
+            except store.Incomplete as error:
+                raise TryAgain(str(error)) from error
 
     run_connected(work, "read")

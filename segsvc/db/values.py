@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from segsvc.db.conditions import PastExpiry
@@ -27,3 +27,8 @@ def ends_of(expiries: Mapping[str, Expiry], now: datetime) -> dict[str, datetime
     if past := {slug for slug, end in ends.items() if end is not None and end <= now}:
         raise PastExpiry(past)
     return ends
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return `moment` in UTC, with microseconds and a `Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields
 
-from segsvc.db.values import MAX_USER_ID, SLUG
+from segsvc.db.values import MAX_USER_ID, SLUG, rfc3339
 
 MAX_DESCRIPTION = 1000
 MAX_PAGE_SIZE = 1000
@@ -260,11 +260,6 @@ class TTLText(TTL):
 def decimal(value: Any) -> int | None:
     """Return the number that decimal digits stand for; None for a sign, leading zeros, no text."""
     return int(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else None
-
-
-def rfc3339(moment: datetime) -> str:
-    """Return `moment` in UTC, with microseconds and a `Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _is_integer(value: Any) -> bool:

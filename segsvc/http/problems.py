@@ -189,6 +189,15 @@ class Busy(Problem):
         super().__init__(detail, headers={"Retry-After": "10"})
 
 
+class IncompleteReport(Problem):
+    """The report of a month that is over may miss an event."""
+
+    status, slug, title = 503, "incomplete-report", "The report may not be complete yet"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": "10"})
+
+
 class WrongSetup(Problem):
     """The database lacks something, or a right to it."""
 

@@ -27,6 +27,10 @@ _EXAMPLES = (
     ),
     problems.InternalError(),
     problems.Busy("as many of these as allowed are under way: try again in a moment"),
+    problems.IncompleteReport(
+        "1 transactions that may have written before 2026-12-01T00:00:00.000000Z are still under"
+        " way: try again when they have ended"
+    ),
     problems.WrongSetup("permission denied for table users"),
     problems.ReadOnly("the server is a standby: it takes writes when it is promoted"),
     problems.WrongSchema("the schema is older than this version of segsvc: run `segsvc migrate`"),

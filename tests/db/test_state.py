@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ import pytest
 from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.web import AppRunner
 
+from segsvc.api.reports import store as reports
 from segsvc.app import create_app
 from segsvc.db import migrations, state
-from segsvc.db.pool import Connection
+from segsvc.db.pool import Connection, session
+from tests import lock_waits
 from tests.api_calls import call, change, create, read
-from tests.conftest import SECRET, Databases, database_name, database_url
+from tests.conftest import SECRET, Databases, database_name, database_url, of_role
 from tests.faults.durable import durable_postgres
 from tests.processes import TIMEOUT, run, serving, until
 
@@ -39,11 +42,6 @@ async def role(admin: Connection) -> AsyncIterator[str]:
     await admin.execute(f"CREATE ROLE {name} LOGIN")
     yield name
     await admin.execute(f"DROP ROLE {name}")
-
-
-def of_role(dsn: str, role: str) -> str:
-    """Return the URL of a database with another role."""
-    return dsn.replace("postgres:@", f"{role}@").replace("postgres@", f"{role}@")
 
 
 @pytest.fixture
@@ -277,7 +275,29 @@ def test_standby(tmp_path: Path) -> None:
             assert run("check", database_url=standby.url).returncode == 0
             migrating = run("migrate", database_url=standby.url)
             assert "takes no writes: the server is a standby" in migrating.stderr
+            asyncio.run(check_report(primary.url, standby.url))
             standby.promote()
             until(lambda: get(f"{url}/readyz")["writes"])
             assert post(f"{url}/api/v1/users/2/segments", {"add": ["A"]})[0] == 200
     assert "Traceback" not in log.read_text()
+
+
+async def check_report(primary: str, standby: str) -> None:
+    """A standby refuses a month that it may not have replayed whole, and reports it later."""
+    async with session(standby) as conn, session(primary) as writer:
+        now = await reports.now(conn)
+        last_month = f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
+        ended = run("report", last_month, database_url=standby)
+        assert ended.returncode == 3
+        assert "has replayed its primary until an unknown time" in ended.stderr
+        await writer.execute("SELECT pg_current_xact_id()")
+        replayed = await lock_waits.state(conn, "SELECT pg_last_xact_replay_timestamp()")
+        await conn.execute("SELECT pg_wal_replay_pause()")
+        assert run("report", f"{now:%Y-%m}", database_url=standby).returncode == 0
+        # A month that ended before the last replayed commit, by less or more than a write may take.
+        await reports.settle(conn, replayed - timedelta(hours=2))
+        with pytest.raises(reports.Incomplete, match="a standby that has replayed its primary"):
+            await reports.settle(conn, replayed - timedelta(minutes=1))
+        await conn.execute("SELECT pg_wal_replay_resume()")
+        ended = run("report", last_month, database_url=standby)
+        assert (ended.returncode, ended.stderr) == (0, "")

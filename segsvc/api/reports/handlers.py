@@ -14,6 +14,7 @@ from segsvc.http.problems import (
     Busy,
     DatabaseUnavailable,
     Forbidden,
+    IncompleteReport,
     InternalError,
     InvalidRequest,
 )
@@ -66,7 +67,7 @@ async def create_report(request: web.Request) -> web.Response:
     parameters={"period": MonthField()},
     query=None,  # the signature covers it
     answers=(REPORT_CSV,),
-    problems=(Forbidden, Busy, InternalError, DatabaseUnavailable),
+    problems=(Forbidden, Busy, InternalError, DatabaseUnavailable, IncompleteReport),
 )
 async def download_report(request: web.Request) -> web.StreamResponse:
     """Download the report that a link is for."""
@@ -76,6 +77,9 @@ async def download_report(request: web.Request) -> web.StreamResponse:
             report = links.verify(given, await store.now(conn), request.app[LINKS].secret)
         except links.LinkRefused as error:
             raise Forbidden(str(error)) from None
-        return await stream_csv(
-            request, conn, report.file_name, lambda sink: store.copy(conn, report, sink)
-        )
+        try:
+            return await stream_csv(
+                request, conn, report.file_name, lambda sink: store.copy(conn, report, sink)
+            )
+        except store.Incomplete as error:
+            raise IncompleteReport(str(error)) from None

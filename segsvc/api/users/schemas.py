@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from segsvc.db.values import Expiry
+from segsvc.db.values import Expiry, rfc3339
 from segsvc.http.fields import (
     EARLIEST,
     LATEST,
@@ -22,7 +22,6 @@ from segsvc.http.fields import (
     Timestamp,
     UserId,
     UserIdOrText,
-    rfc3339,
 )
 
 MAX_SLUGS = 1000

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,12 +13,15 @@ from yarl import URL
 
 from segsvc.api.reports import links, store
 from segsvc.api.reports.months import Month
+from segsvc.api.users import store as users
 from segsvc.app import create_app
 from segsvc.db.pool import Connection, session
 from segsvc.http.app_keys import EXPORTS
 from segsvc.settings import DEFAULT_LIMITS, Limits
+from tests import lock_waits
 from tests.api_calls import change, create
-from tests.conftest import SECRET, Client
+from tests.conftest import SECRET, Client, of_role
+from tests.processes import TIMEOUT
 
 PATH = "/api/v1/reports"
 PLAIN = {"Accept-Encoding": "identity"}
@@ -343,10 +347,53 @@ async def test_first_report_waits_for_writes_under_way(
                 for elsewhen in (timedelta(hours=-1), timedelta(hours=1)):
                     await store.settle(hasty, end + elsewhen)
                 monkeypatch.setattr(store, "SETTLE_TIMEOUT", 0.1)
-                with pytest.raises(TimeoutError):
+                with pytest.raises(store.Incomplete, match="still under way"):
                     await store.settle(hasty, end)
             assert not waiting.done()
         await asyncio.wait_for(waiting, 20)
+
+
+@pytest.fixture
+async def slow_inserts(conn: Connection) -> AsyncIterator[None]:
+    """Hold each insert of a user before it is made: the clock was read, there is no row yet."""
+    await conn.execute("""
+        CREATE FUNCTION wait_in_the_middle() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$;
+        CREATE TRIGGER wait BEFORE INSERT ON users
+        FOR EACH ROW EXECUTE FUNCTION wait_in_the_middle();
+        SELECT pg_advisory_lock(1);
+    """)
+    yield
+    await conn.execute("DROP FUNCTION wait_in_the_middle CASCADE; SELECT pg_advisory_unlock_all()")
+
+
+@pytest.mark.usefixtures("slow_inserts")
+@pytest.mark.parametrize("role", ["postgres", "segsvc_reader"])
+async def test_writer_between_clock_and_insert(
+    dsn: str, conn: Connection, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    """A write that has read the clock, and nothing else, is waited for, by every role."""
+    if role != "postgres":
+        await conn.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        async with session(dsn) as writer, session(of_role(dsn, role)) as reader:
+            registering = asyncio.create_task(users.register(writer, {7}))
+            await lock_waits.state(conn)
+            end = await store.now(conn)
+            monkeypatch.setattr(users, "REGISTER_TIMEOUT", TIMEOUT)
+            monkeypatch.setattr(store, "SETTLE_TIMEOUT", 0.1)
+            with pytest.raises(store.Incomplete, match="1 transactions"):
+                await store.settle(reader, end)
+            monkeypatch.setattr(store, "SETTLE_TIMEOUT", TIMEOUT)
+            waiting = asyncio.create_task(store.settle(reader, end))
+            await conn.execute("SELECT pg_advisory_unlock(1)")
+            await waiting
+            await registering
+            known = await conn.fetchval("SELECT first_seen_at FROM users WHERE id = 7")
+            assert known < end
+    finally:
+        if role != "postgres":
+            await conn.execute(f"DROP ROLE {role}")
 
 
 def test_months() -> None:
