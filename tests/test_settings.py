@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from segsvc.cli.serve import url_of
 from segsvc.settings import Limits, Settings, SettingsError, default_workers
+from tests.processes import run
 
 
 def test_defaults() -> None:
@@ -90,6 +92,59 @@ def test_all_mistakes_at_once() -> None:
         "SEGSVC_PUBLIC_URL",
     ]
     assert "hunter2" not in str(caught.value)
+
+
+WRONG = {
+    "SEGSVC_KEY": ["shop.abc\r", "shop.a b", "shop", "магазин.abc", "shop.abc\udcff"],
+    "SEGSVC_HOST": ["a..b", "a" * 64, "0.0.0.0:80", "[::1]", "\u2028", "a b", "."],
+    "SEGSVC_SECRET": ["0123456789abcdef\n", "0123456789abcdef\udcff"],
+    "SEGSVC_URL": ["http://h:99999", "http://h:x", "http://", "ftp://h", "http://h\n"],
+    "SEGSVC_PUBLIC_URL": ["https://h:70000/x"],
+    "SEGSVC_CORS_ORIGINS": ["http://[", "https://a.example.com/", "https://u@a", "*", "https://a,"],
+    "SEGSVC_DATA_DIR": ["/a b", "/a\tb", "/a'b"],
+    "SEGSVC_POOL_SIZE": ["0", "1001", "9" * 40, "1e3", "-1", "x"],
+    "SEGSVC_STATEMENT_TIMEOUT": ["3601", "0.5"],
+    "SEGSVC_STALL_TIMEOUT": ["99999999999"],
+    "SEGSVC_MAX_BODY": ["1023", "9" * 20],
+    "SEGSVC_IMPORT_LIMIT": ["9" * 20],
+    "SEGSVC_MAX_CONNECTIONS": ["1000000"],
+    "SEGSVC_WORKERS": ["65", """ "4" """],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in WRONG.items() for v in values])
+def test_wrong_values(name: str, value: str) -> None:
+    """A value that could not work is refused at the start, by its name."""
+    with pytest.raises(SettingsError, match=name):
+        Settings.load({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SEGSVC_HOST", "::1"), ("SEGSVC_HOST", "fe80::1%eth0"), ("SEGSVC_HOST", "segsvc.local."),
+        ("SEGSVC_CORS_ORIGINS", "http://[::1]:8080"), ("SEGSVC_KEY", "shop.A-_9"),
+        ("SEGSVC_DATA_DIR", "~nobody-at-all/data"), ("SEGSVC_SECRET", "пароль из букв и слов"),
+    ],
+)  # fmt: skip
+def test_unusual_values(name: str, value: str) -> None:
+    """What is unusual but right is taken."""
+    Settings.load({name: value})
+
+
+def test_data_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """A folder that cannot be written to is an error with a reason."""
+    (tmp_path / "file").touch()
+    ended = run("serve", data_dir=str(tmp_path / "file" / "data"))
+    assert ended.returncode == 1
+    assert f"cannot write to {tmp_path}/file/data: Not a directory" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_banner_of_an_ipv6_address() -> None:
+    """The URL of an IPv6 address has brackets."""
+    assert url_of("::1", 8080) == "http://[::1]:8080"
+    assert url_of("127.0.0.1", 80) == "http://127.0.0.1:80"
 
 
 @pytest.mark.parametrize("url", ["postgresql://db:port/x", "db", "http://db/", "postgresql://[/"])

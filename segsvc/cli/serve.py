@@ -50,8 +50,7 @@ def serve(*, count: int | None) -> None:
         if state.read_only:
             click.echo(f"reads only, the database takes no writes: {state.read_only}", err=True)
         count = count or settings.workers
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        at = f"http://{host}:{settings.port}"
+        at = url_of(settings.host, settings.port)
         banner = f"segsvc {__version__} at {at}, {where}, {count} workers (stop with Ctrl-C)"
         try:
             workers.run(settings, dsn, secret, partial(click.echo, banner), count)
@@ -66,6 +65,11 @@ def serve(*, count: int | None) -> None:
                 f"cannot listen at {settings.host}:{settings.port}: {error.strerror};"
                 " set SEGSVC_HOST and SEGSVC_PORT"
             ) from error
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the URL of the service at an address."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _inspect(dsn: str) -> tuple[State, bool]:

@@ -14,9 +14,10 @@
 
 SELECT DISTINCT l.virtualtransaction AS writer
 FROM pg_locks AS l
+INNER JOIN pg_database AS d ON l.database = d.oid
 LEFT JOIN pg_stat_activity AS a ON l.pid = a.pid
 WHERE
-    l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+    d.datname = current_database()
     AND l.relation IN ('segment'::regclass, 'users'::regclass)
     AND l.mode IN ('RowShareLock', 'RowExclusiveLock')
     AND l.granted
