@@ -49,6 +49,9 @@ IGNORED = {
     "sslcertmode": {"allow"},
 }
 
+# Host names and addresses. Longer labels fail in the resolver, as an error of the text's encoding.
+_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f:.]+(%[\w.-]+)?")
+
 # Names of settings in options: those of SESSION must not be among them.
 _OPTION = re.compile(r"(?:-c\s*|--)([\w.-]+)=")
 
@@ -109,6 +112,8 @@ class DatabaseUrl:
                 f"names no host: it must look like {FORM}, or end with ?host=/var/run/postgresql"
                 " for a socket"
             )
+        if any(not host.startswith("/") and not _HOST.fullmatch(host) for host in hosts):
+            raise WrongUrl("names a host that is neither an address nor a host name")
         return cls(
             hosts=hosts,
             ports=_ports(given.get("port", DEFAULT_PORT), len(hosts)),

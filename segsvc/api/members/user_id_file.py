@@ -36,11 +36,12 @@ FORMATS = {
     b"7z\xbc\xaf": "a 7z archive",
     codecs.BOM_UTF32_LE: "in UTF-32: save it in UTF-8",
     codecs.BOM_UTF32_BE: "in UTF-32: save it in UTF-8",
+    b"{\\rtf": "an RTF document",
     b"{": "JSON",
     b"[": "JSON",
     b"<": "HTML or XML",
 }
-LONGEST_MAGIC = 4
+LONGEST_MAGIC = 5
 
 # The most bad lines that are named; the file is not read beyond them.
 MAX_BAD_LINES = 100

@@ -134,6 +134,7 @@ async def test_empty_files(client: Client, body: bytes) -> None:
         (gzip.compress(b"PK\x03\x04...", mtime=0), "the file is a zip archive"),
         (b"BZh91AY", "the file is compressed with bzip2"),
         (b'{"user_ids": [1]}', "the file is JSON"),
+        (b"{\\rtf1\\ansi 1000}", "the file is an RTF document"),
         (b"<!doctype html>", "the file is HTML"),
         (gzip.compress(lines(1, 2), mtime=0)[:-9], "the file is gzip, but damaged or cut short"),
         ("1\n2".encode("utf-16-le"), "in UTF-16 without a byte order mark"),
