@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from segsvc.db.url import DatabaseUrl, WrongUrl
+from segsvc.db.url import DatabaseUrl, WrongUrl, is_host
 
 PREFIX = "SEGSVC_"
 
@@ -23,7 +23,6 @@ MAX_SECONDS = 3600
 MAX_BODY = 2**30
 MAX_LINES = 10**12
 
-_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _ORIGIN = re.compile(r"https?://[^\s/?#@\[\]]+|https?://\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -135,11 +134,8 @@ def _is_database_url(value: str) -> None:
 
 
 def _is_host(value: str) -> None:
-    try:
-        ip_address(value)
-    except ValueError:
-        if not _HOST_NAME.fullmatch(value):
-            raise ValidationError("must be an address or a host name, without a port") from None
+    if not is_host(value):
+        raise ValidationError("must be an address or a host name, without a port")
 
 
 def _has_valid_port(value: str) -> None:

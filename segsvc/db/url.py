@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -32,7 +33,7 @@ CHOICES = {
     },
 }  # fmt: skip
 ENFORCED = {"require", "verify-ca", "verify-full"}
-FILES = {"sslcert", "sslkey", "sslrootcert", "sslcrl", "passfile"}
+FILES = {"sslcert", "sslkey", "sslrootcert", "sslcrl"}
 TLS = {"sslpassword", "sslcert", "sslkey", "sslrootcert", "sslcrl", *CHOICES} - {
     "target_session_attrs"
 }
@@ -49,8 +50,8 @@ IGNORED = {
     "sslcertmode": {"allow"},
 }
 
-# Host names and addresses. Longer labels fail in the resolver, as an error of the text's encoding.
-_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f:.]+(%[\w.-]+)?")
+# The resolver fails for others with an error of text encoding.
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 # Names of settings in options: those of SESSION must not be among them.
 _OPTION = re.compile(r"(?:-c\s*|--)([\w.-]+)=")
@@ -92,28 +93,8 @@ class DatabaseUrl:
             WrongUrl: it is not one, or asks for what the service cannot do.
         """
         given = _given(text)
-        for name, value in given.items():
-            if name in IGNORED:
-                if value not in IGNORED[name]:
-                    raise WrongUrl(f"{name}={value} is not supported by the service: remove it")
-            elif name not in _KNOWN:
-                raise WrongUrl(f"{name} is not supported by the service: remove it")
-            elif value not in CHOICES.get(name, {value}):
-                raise WrongUrl(f"{name} must be one of {', '.join(sorted(CHOICES[name]))}")
-            elif name in FILES and not (name == "passfile" or os.access(value, os.R_OK)):
-                raise WrongUrl(f"{name} names a file that cannot be read: {value}")
-        if pinned := sorted(set(_OPTION.findall(given.get("options", ""))) & SESSION.keys()):
-            raise WrongUrl(f"options must not set {', '.join(pinned)}: the service does")
-        if given.get("sslnegotiation") == "direct" and given.get("sslmode") not in ENFORCED:
-            raise WrongUrl("sslnegotiation=direct needs sslmode=require or a stricter one")
-        hosts = tuple(given.pop("host", "").split(","))
-        if not all(hosts):
-            raise WrongUrl(
-                f"names no host: it must look like {FORM}, or end with ?host=/var/run/postgresql"
-                " for a socket"
-            )
-        if any(not host.startswith("/") and not _HOST.fullmatch(host) for host in hosts):
-            raise WrongUrl("names a host that is neither an address nor a host name")
+        _check(given)
+        hosts = _hosts(given.get("host", ""))
         return cls(
             hosts=hosts,
             ports=_ports(given.get("port", DEFAULT_PORT), len(hosts)),
@@ -165,6 +146,15 @@ class DatabaseUrl:
         return given if self.password is None else given | {"password": self.password}
 
 
+def is_host(text: str) -> bool:
+    """Return whether `text` is an address or a host name, without a port."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None
+    return True
+
+
 _KNOWN = {
     *("host", "port", "user", "password", "dbname", "connect_timeout", "application_name"),
     *("options", "passfile", "target_session_attrs", *TLS),
@@ -204,6 +194,40 @@ def _mistake(text: str) -> str:
         return f"must look like {FORM}, with special characters written as %40 and the like"
     names = ", ".join(name for name, _ in parse_qsl(query) if name not in _KNOWN | IGNORED.keys())
     return f"{names} is no parameter of a connection" if names else f"must look like {FORM}"
+
+
+def _check(given: Mapping[str, str]) -> None:
+    """Check that both drivers honour all parts.
+
+    Raises:
+        WrongUrl: one of them does not; the message names the part.
+    """
+    for name, value in given.items():
+        if name in IGNORED:
+            if value not in IGNORED[name]:
+                raise WrongUrl(f"{name}={value} is not supported by the service: remove it")
+        elif name not in _KNOWN:
+            raise WrongUrl(f"{name} is not supported by the service: remove it")
+        elif value not in CHOICES.get(name, {value}):
+            raise WrongUrl(f"{name} must be one of {', '.join(sorted(CHOICES[name]))}")
+        elif name in FILES and not os.access(value, os.R_OK):
+            raise WrongUrl(f"{name} names a file that cannot be read: {value}")
+    if given.get("sslnegotiation") == "direct" and given.get("sslmode") not in ENFORCED:
+        raise WrongUrl("sslnegotiation=direct needs sslmode=require or a stricter one")
+    if pinned := sorted(set(_OPTION.findall(given.get("options", ""))) & SESSION.keys()):
+        raise WrongUrl(f"options must not set {', '.join(pinned)}: the service does")
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(text.split(","))
+    if not all(hosts):
+        raise WrongUrl(
+            f"names no host: it must look like {FORM}, or end with ?host=/var/run/postgresql for a"
+            " socket"
+        )
+    if not all(host.startswith("/") or is_host(host) for host in hosts):
+        raise WrongUrl("names a host that is neither an address nor a host name")
+    return hosts
 
 
 def _ports(text: str, hosts: int) -> tuple[int, ...]:
