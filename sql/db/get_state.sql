@@ -6,7 +6,7 @@
 -- Returns: one row: encoding text, database text, role text, in_recovery boolean,
 --          read_only boolean, missing text[]: the statements that would give the missing rights
 -- Locks:   none
--- Index:   pg_class_relname_nsp_index, pg_namespace_nspname_index
+-- Index:   none: the catalogs are small
 --
 -- Relations are looked up in the catalogs, because to_regclass fails without a right on the schema.
 -- What does not exist is not missing here: the check of the migrations reports it.
