@@ -17,12 +17,12 @@ from segsvc.api.users.handlers import ROUTES as USERS
 from segsvc.auth.keys import KEY_CACHE, KeyCache
 from segsvc.db import migrations, state
 from segsvc.db.dedicated import DedicatedConnections
-from segsvc.db.pool import Pool, connection
+from segsvc.db.pool import KeptConnection, Pool, connection
 from segsvc.http import cors
 from segsvc.http.app_keys import EXPORTS, IMPORTS, LIMITS, POOL
 from segsvc.http.middlewares import answer_problems, authorize
 from segsvc.http.routes import ROUTES
-from segsvc.observability import access_log, metrics
+from segsvc.observability import access_log, loop_monitor, metrics
 from segsvc.observability.health import READINESS, Readiness
 from segsvc.observability.health import ROUTES as HEALTH
 from segsvc.openapi.document import DOCUMENT, Document
@@ -58,8 +58,10 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
             app[POOL] = pool
             app[READINESS] = Readiness(pool)
             async with (
+                loop_monitor.measured(),
                 evaluations.opened(app[reads.READS], pool) as app[evaluations.EVALUATIONS],
-                KeyCache(pool, anonymous=anonymous).refreshed() as app[KEY_CACHE],
+                KeptConnection(dsn) as for_keys,
+                KeyCache(for_keys, anonymous=anonymous).refreshed() as app[KEY_CACHE],
             ):
                 yield
 

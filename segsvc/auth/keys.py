@@ -2,20 +2,27 @@
 
 import asyncio
 import hmac
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Self
 
 from aiohttp import web
 
 from segsvc.auth import store
 from segsvc.auth.roles import Role
-from segsvc.db.pool import Pool, Unavailable, connection
-from segsvc.http.problems import KeyRequired
+from segsvc.db.pool import FAULTS, KeptConnection, Unavailable
+from segsvc.http.problems import EditorRequired, KeyRequired
+from segsvc.observability import metrics
 
-# Seconds: the longest time for which a revoked key is still accepted, while the database answers.
-REFRESH_INTERVAL = 2.0
+log = logging.getLogger(__name__)
+
+# Seconds between two readings of the keys, and the age of a list that is no longer used: the
+# longest time for which a revoked key is accepted.
+REFRESH_INTERVAL = 1.0
+MAX_AGE = 2.0
 
 # Seconds between two queries for a key that is not in memory and may be new.
 LOOKUP_INTERVAL = 0.5
@@ -37,17 +44,23 @@ class Caller:
 
 ANONYMOUS = Caller(None, Role.EDITOR)
 CALLER = web.RequestKey("caller", Caller)
+ROLE = web.RequestKey("role", Role)
 
 
 class KeyCache:
-    """The keys as of a moment ago. Until the first key exists, `anonymous` opens everything."""
+    """The keys as of a moment ago. Until the first key exists, `anonymous` opens everything.
 
-    def __init__(self, pool: Pool, *, anonymous: bool) -> None:
-        self._pool = pool
+    They are read on a connection of their own: requests never delay a revocation. A list that is
+    older than `MAX_AGE` is not used.
+    """
+
+    def __init__(self, kept: KeptConnection, *, anonymous: bool) -> None:
+        self._kept = kept
         self._anonymous = anonymous
         self._keys: dict[str, store.Key] = {}
-        self._read_at = 0.0
-        self._lookup = asyncio.Lock()
+        self._read_at = -inf
+        self._failed_at = -inf
+        self._reading = asyncio.Lock()
 
     @property
     def open(self) -> bool:
@@ -62,7 +75,7 @@ class KeyCache:
             AnonymousRefused: there is no key, and anonymous use is not allowed.
             Unavailable: the database cannot be used.
         """
-        await self._read()
+        await self._read(0)
         if not self._keys and not self._anonymous:
             raise AnonymousRefused
         refreshing = asyncio.create_task(self._refresh())
@@ -76,40 +89,79 @@ class KeyCache:
     async def _refresh(self) -> None:
         while True:
             await asyncio.sleep(REFRESH_INTERVAL)
-            with suppress(Unavailable):  # then no request can read anything either
-                await self._read()
+            try:
+                await self._read(0)
+            except Unavailable as error:
+                FAULTS.found("keys", f"the API keys cannot be read, requests are refused: {error}")
+            except Exception:  # the next reading may succeed
+                log.exception("the API keys cannot be read, requests are refused")
+            metrics.KEY_LIST_AGE.set(_now() - self._read_at)
 
-    async def _read(self) -> None:
-        async with connection(self._pool) as conn:
-            self._keys = {key.name: key for key in await store.list_all(conn)}
-        self._read_at = asyncio.get_running_loop().time()
+    async def _read(self, age: float) -> None:
+        """Read the keys, unless the list is younger than `age` by now: one query for all who wait.
+
+        Raises:
+            Unavailable: the database cannot be used, or could not a moment ago.
+        """
+        async with self._reading:
+            asked_at = _now()
+            if asked_at - self._read_at < age:
+                return
+            if asked_at - self._failed_at < min(age, LOOKUP_INTERVAL):
+                raise Unavailable("the API keys could not be read a moment ago")
+            try:
+                async with asyncio.timeout(MAX_AGE), self._kept.lend() as conn:
+                    self._keys = {key.name: key for key in await store.list_all(conn)}
+            except TimeoutError as error:
+                self._failed_at = _now()
+                raise Unavailable("the API keys could not be read in time") from error
+            except Unavailable:
+                self._failed_at = _now()
+                raise
+            self._read_at = asked_at
 
     async def caller(self, authorization: str | None) -> Caller:
         """Return the sender of a request with this `Authorization` header (RFC 6750).
 
         Raises:
             KeyRequired: the header has no valid key.
-            Unavailable: the key may be a new one, and the database does not answer.
+            Unavailable: the list is too old, or the key may be a new one, and the database does
+                not answer.
         """
+        if _now() - self._read_at > MAX_AGE:
+            await self._read(MAX_AGE)
         if self.open:
             return ANONYMOUS
         if authorization is None or not authorization.startswith(BEARER):
             raise KeyRequired("send a key, in the header Authorization: Bearer KEY")
         name, _, secret = authorization.removeprefix(BEARER).strip().partition(".")
-        if name not in self._keys:
-            await self._look_up(name)
+        if name not in self._keys:  # it may be new
+            await self._read(LOOKUP_INTERVAL)
         key = self._keys.get(name)
         hashed = store.hash_of(secret)
         if key and hmac.compare_digest(key.hash, hashed) and key.revoked_at is None:
             return Caller(key.name, key.role)
         raise KeyRequired("the key is not known, or was revoked: ask the operator for another")
 
-    async def _look_up(self, name: str) -> None:
-        """Read the keys again for a name that may be new: one query for all who wait."""
-        async with self._lookup:
-            age = asyncio.get_running_loop().time() - self._read_at
-            if name not in self._keys and age > LOOKUP_INTERVAL:
-                await self._read()
+
+async def identify(request: web.Request, role: Role) -> None:
+    """Find out who sends `request`, which needs a key with `role`.
+
+    Raises:
+        KeyRequired: it has no valid key.
+        EditorRequired: the key has the role reader, and that of an editor is needed.
+        Unavailable: the keys cannot be read.
+    """
+    caller = await request.app[KEY_CACHE].caller(request.headers.get("Authorization"))
+    if role is Role.EDITOR and caller.role is not Role.EDITOR:
+        raise EditorRequired(str(caller.name))
+    request[CALLER], request[ROLE] = caller, role
+
+
+async def identify_again(request: web.Request) -> None:
+    """Do it once more after a body has arrived: the key may have been revoked meanwhile."""
+    if ROLE in request:
+        await identify(request, request[ROLE])
 
 
 def actor(request: web.Request) -> str | None:
@@ -118,3 +170,7 @@ def actor(request: web.Request) -> str | None:
 
 
 KEY_CACHE = web.AppKey("key_cache", KeyCache)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

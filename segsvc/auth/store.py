@@ -27,7 +27,7 @@ class Key:
 
 def hash_of(secret: str) -> bytes:
     """Return the hash that is stored: the secret is random, so one round of SHA-256 is enough."""
-    return hashlib.sha256(secret.encode()).digest()
+    return hashlib.sha256(secret.encode(errors="surrogateescape")).digest()
 
 
 async def create(conn: Connection, name: str, role: Role) -> str | None:

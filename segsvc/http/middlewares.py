@@ -6,8 +6,7 @@ import logging
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from segsvc.auth.keys import CALLER, KEY_CACHE
-from segsvc.auth.roles import Role
+from segsvc.auth.keys import identify
 from segsvc.db.conditions import SegmentsNotLive
 from segsvc.db.dedicated import NoFreeSlot
 from segsvc.db.pool import PoolExhausted, ReadOnly, Refused, Unavailable
@@ -70,10 +69,7 @@ async def authorize(request: web.Request, handler: Handler) -> web.StreamRespons
     if match.http_exception is None:
         role = request.app[ROUTES][match.handler].role
         if role is not None:
-            caller = await request.app[KEY_CACHE].caller(request.headers.get("Authorization"))
-            if role is Role.EDITOR and caller.role is not Role.EDITOR:
-                raise problems.EditorRequired(str(caller.name))
-            request[CALLER] = caller
+            await identify(request, role)
     return await handler(request)
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from aiohttp import web
 from marshmallow import Schema, ValidationError
 
+from segsvc.auth.keys import identify_again
 from segsvc.db.values import SLUG
 from segsvc.http import body_stream
 from segsvc.http.app_keys import LIMITS
@@ -59,6 +60,7 @@ async def read_json(request: web.Request) -> Any:
     if request.content_type != "application/json" or charset not in {"utf-8", "utf8"}:
         raise UnsupportedMediaType("send JSON with the header Content-Type: application/json")
     body = await body_stream.read(request)
+    await identify_again(request)
     try:
         return json.loads(
             body.decode(), parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object

@@ -58,6 +58,16 @@ DATABASE_UP = Gauge(
     "1 if the database answered the last check, at most a second ago; otherwise 0.",
     multiprocess_mode="livemostrecent",
 )
+LOOP_BLOCKED = Gauge(
+    "segsvc_event_loop_blocked_seconds",
+    "Longest time in ten seconds for which a worker did one thing and answered nobody else.",
+    multiprocess_mode="livemax",
+)
+KEY_LIST_AGE = Gauge(
+    "segsvc_key_list_age_seconds",
+    "Age of the list of API keys of the slowest worker: over 2 seconds, requests are refused.",
+    multiprocess_mode="livemax",
+)
 DATABASE_WRITABLE = Gauge(
     "segsvc_database_writable",
     "1 if the database took writes at the last check, at most a second ago; otherwise 0.",

@@ -78,7 +78,11 @@ async def serve(
         limits=settings.limits,
         origins=settings.cors_origins,
     )
-    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    runner = web.AppRunner(
+        app,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        handler_cancellation=True,  # a client that left gets nothing more done
+    )
     try:
         await runner.setup()
         assert runner.server

@@ -16,7 +16,7 @@ from segsvc.api.members.schemas import (
 )
 from segsvc.api.members.user_id_file import BadLines, TooManyLines, UserIdFile, WrongFormat
 from segsvc.api.segments import store as segments
-from segsvc.auth.keys import actor
+from segsvc.auth.keys import actor, identify_again
 from segsvc.auth.roles import Role
 from segsvc.db.conditions import PastExpiry
 from segsvc.db.pool import connection
@@ -111,6 +111,7 @@ async def _import(request: web.Request, *, included: bool, expiry: Expiry = None
         await segments.find(conn, slug)
         with _refusals():
             await store.receive(conn, file)
+            await identify_again(request)
             async with conn.transaction():
                 changed = await store.change(
                     conn, slug, included=included, expiry=expiry, actor=actor(request)

@@ -2,7 +2,7 @@
 
 import hmac
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlencode
 
 from segsvc.api.reports.months import Month
@@ -36,21 +36,22 @@ def sign(report: Report, expires_at: datetime, secret: str) -> str:
     return f"{signed}&signature={_signature(signed, secret)}"
 
 
-def verify(given: str, now: datetime, secret: str) -> Report:
-    """Return the report of a link made by `sign`. Nothing is read before the signature is checked.
+def verify(given: str, secret: str) -> tuple[Report, datetime]:
+    """Return the report of a link made by `sign`, and its expiry.
+
+    Nothing is read before the signature is checked, and nothing but the link is needed for it.
 
     Raises:
-        LinkRefused: the link was not signed with `secret`, was altered, or has expired.
+        LinkRefused: the link was not signed with `secret`, or was altered.
     """
     signed, _, signature = given.rpartition("&signature=")
     if not hmac.compare_digest(signature.encode(), _signature(signed, secret).encode()):
         raise LinkRefused("the link was altered or never signed: ask POST /reports for one")
     month, _, query = signed.partition(".csv?")
     values = parse_qs(query)
-    if int(values["expires"][0]) <= now.timestamp():
-        raise LinkRefused("the link has expired: ask POST /reports for another")
     user_id = int(values["user_id"][0]) if "user_id" in values else None
-    return Report(Month.parse(month), user_id)
+    expires_at = datetime.fromtimestamp(int(values["expires"][0]), UTC)
+    return Report(Month.parse(month), user_id), expires_at
 
 
 def _signature(signed: str, secret: str) -> str:

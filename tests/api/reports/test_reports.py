@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from aiohttp import ClientPayloadError
+from aiohttp import ClientPayloadError, ClientSession
 from aiohttp.pytest_plugin import AiohttpClient
+from aiohttp.web import Application
 from yarl import URL
 
 from segsvc.api.reports import links, store
@@ -21,7 +22,7 @@ from segsvc.settings import DEFAULT_LIMITS, Limits
 from tests import lock_waits
 from tests.api_calls import change, create
 from tests.conftest import SECRET, Client, of_role
-from tests.processes import TIMEOUT
+from tests.processes import TIMEOUT, serving
 
 PATH = "/api/v1/reports"
 PLAIN = {"Accept-Encoding": "identity"}
@@ -311,6 +312,45 @@ async def test_broken_transfer_is_seen(client: Client, conn: Connection) -> None
     """)
     with pytest.raises(ClientPayloadError):
         await response.text()
+
+
+async def test_forged_links_take_no_slot(client: Client, conn: Connection) -> None:
+    """A link that was not signed is refused from memory, while all slots are taken."""
+    url = URL(await new_link(client, "2024-02")).relative()
+    async with conn.transaction():
+        await conn.execute("LOCK TABLE membership")
+        waiting = [asyncio.create_task(client.get(url)) for _ in range(DEFAULT_LIMITS.exports)]
+        app: Application = client.app
+        async with asyncio.timeout(TIMEOUT):
+            while not app[EXPORTS].slots.locked():
+                await client.get("/healthz")
+        forged = url.update_query(signature="0" * 64)
+        for _ in range(20):
+            assert (await client.get(forged)).status == 403
+    assert [(await task).status for task in waiting] == [200] * DEFAULT_LIMITS.exports
+
+
+@pytest.mark.slow
+async def test_client_that_left_frees_its_slot(dsn: str, conn: Connection) -> None:
+    """A report whose client hung up before the first byte is ended within a moment."""
+    waiting = """
+        SELECT count(*) {} 0 FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'
+    """
+    with serving(database_url=dsn, max_exports="1", workers="1") as (url, _):
+        async with ClientSession(url) as hasty:
+            made = await hasty.post(PATH, json={"period": "2024-02"})
+            link = URL((await made.json())["url"]).relative()
+            async with session(dsn) as locker, locker.transaction():
+                await locker.execute("LOCK TABLE membership")
+                for _ in range(3):
+                    leaving = asyncio.create_task(hasty.get(link))
+                    await lock_waits.state(conn, waiting.format(">"))
+                    leaving.cancel()
+                    began = asyncio.get_running_loop().time()
+                    await lock_waits.state(conn, waiting.format("="))
+                    assert asyncio.get_running_loop().time() - began < 4
+            assert (await hasty.get(link)).status == 200
 
 
 async def test_failure_before_the_first_line_has_an_answer(
