@@ -21,7 +21,8 @@ MAX_SLOTS = 1000
 MAX_CLIENTS = 100_000
 MAX_SECONDS = 3600
 MAX_BODY = 2**30
-MAX_LINES = 10**12
+MAX_LINES = 10**9
+MAX_IMPORT_BYTES = 2**40
 
 _ORIGIN = re.compile(r"https?://[^\s/?#@\[\]]+|https?://\[[0-9A-Fa-f:.]+\](:\d+)?")
 
@@ -36,7 +37,8 @@ class Limits:
         body: bytes of a JSON body, decoded.
         items: slugs or user ids in one list of a request.
         page: rows of a page.
-        import_lines: user ids in a file of members; None for no limit.
+        import_lines: user ids in a file of members.
+        import_bytes: bytes of a file of members, as it is sent and decoded.
         imports: files of members received at once.
         exports: reports and lists streamed at once.
         pool: connections for requests.
@@ -49,7 +51,8 @@ class Limits:
     body: int = 256 * 1024
     items: int = 1000
     page: int = 1000
-    import_lines: int | None = None
+    import_lines: int = 10_000_000
+    import_bytes: int = 2**30
     imports: int = 2
     exports: int = 2
     pool: int = 10
@@ -232,6 +235,9 @@ class _Environment(Schema):
     items = _number("SEGSVC_MAX_ITEMS", DEFAULT_LIMITS.items, most=1000)
     page = _number("SEGSVC_MAX_PAGE", DEFAULT_LIMITS.page, most=1000)
     import_lines = _number("SEGSVC_IMPORT_LIMIT", DEFAULT_LIMITS.import_lines, most=MAX_LINES)
+    import_bytes = _number(
+        "SEGSVC_MAX_IMPORT_BYTES", DEFAULT_LIMITS.import_bytes, least=1024, most=MAX_IMPORT_BYTES
+    )
     imports = _number("SEGSVC_MAX_IMPORTS", DEFAULT_LIMITS.imports, most=MAX_SLOTS)
     exports = _number("SEGSVC_MAX_EXPORTS", DEFAULT_LIMITS.exports, most=MAX_SLOTS)
     pool = _number("SEGSVC_POOL_SIZE", DEFAULT_LIMITS.pool, most=MAX_SLOTS)

@@ -17,6 +17,15 @@ MAX_PIECE = 64 * 1024
 # same bytes get the same answer.
 BLOCK = 64 * 1024
 
+# Bytes that are decoded at once: zlib copies what follows each member of a gzip file.
+SLICE = 4 * 1024
+
+# Members of a gzip file at most. An empty one has 20 bytes, and decodes to nothing.
+MAX_MEMBERS = 100_000
+
+# Bytes a second that a client sends at least, on average, after the first seconds.
+LEAST_RATE = 1000
+
 # zlib's name for the gzip format (RFC 1952), with the largest window.
 GZIP = zlib.MAX_WBITS | 16
 
@@ -25,19 +34,16 @@ async def read(request: web.Request) -> bytes:
     """Return the body of `request`.
 
     Raises:
-        TooLarge: the decoded body is over the limit.
-        Problem: what `pieces` raises.
+        Problem: what `pieces` raises, for the limit of a JSON body and the time of a stall.
     """
-    limit = request.app[LIMITS].body
+    limits = request.app[LIMITS]
     body = bytearray()
-    async for piece in pieces(request):
+    async for piece in pieces(request, limits.body, limits.stall_seconds):
         body += piece
-        if len(body) > limit:
-            raise TooLarge(f"the limit is {limit} bytes")
     return bytes(body)
 
 
-async def pieces(request: web.Request) -> AsyncIterator[bytes]:
+async def pieces(request: web.Request, most: int, seconds: int) -> AsyncIterator[bytes]:
     """Yield the body of `request` as it arrives, decoded if it is gzip.
 
     aiohttp's own decoding is off: it accepts a gzip body that is cut short.
@@ -45,30 +51,54 @@ async def pieces(request: web.Request) -> AsyncIterator[bytes]:
     Raises:
         UnsupportedMediaType: the Content-Encoding is neither gzip nor identity.
         BrokenBody: the body is cut short, or is not in its Content-Encoding.
-        TooSlow: the client stalls.
+        TooLarge: it has more than `most` bytes, as it is sent or decoded.
+        TooSlow: the client stalls, sends too slowly, or is not done in `seconds`.
     """
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"gzip", "identity"}:
         raise UnsupportedMediaType("send the body as it is, or with the Content-Encoding gzip")
+    received = limited(_received(request, seconds), most)
     try:
-        received = _received(request)
-        async for piece in received if encoding == "identity" else gunzip(received):
+        async for piece in received if encoding == "identity" else limited(gunzip(received), most):
             yield piece
     except (web.RequestPayloadError, BadHttpMessage, ConnectionError, zlib.error) as error:
         raise BrokenBody("the body does not arrive whole in its Content-Encoding") from error
 
 
-async def _received(request: web.Request) -> AsyncIterator[bytes]:
-    stall_timeout = request.app[LIMITS].stall_seconds
-    block = bytearray()
+async def limited(pieces: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
+    """Yield `pieces` as long as they have no more than `most` bytes together.
+
+    Raises:
+        TooLarge: they have more.
+    """
+    size = 0
+    async for piece in pieces:
+        size += len(piece)
+        if size > most:
+            raise TooLarge(f"the limit is {most} bytes")
+        yield piece
+
+
+async def _received(request: web.Request, seconds: int) -> AsyncIterator[bytes]:
+    stall = request.app[LIMITS].stall_seconds
+    clock = asyncio.get_running_loop().time
+    # Only the time in which the service waits for the client counts.
+    waited, size, block = 0.0, 0, bytearray()
     while True:
+        before = clock()
         try:
-            async with asyncio.timeout(stall_timeout):
+            async with asyncio.timeout(min(stall, stall + size / LEAST_RATE - waited)):
                 piece = await request.content.readany()
         except TimeoutError:
-            raise TooSlow(f"nothing came for {stall_timeout} seconds") from None
+            raise TooSlow(
+                f"nothing came for {stall} seconds, or less than {LEAST_RATE} bytes a second"
+            ) from None
+        waited += clock() - before
+        if waited > seconds:
+            raise TooSlow(f"the body was not complete after {seconds} seconds")
         if not piece:
             break
+        size += len(piece)
         block += piece
         while len(block) >= BLOCK:
             yield bytes(block[:BLOCK])
@@ -80,19 +110,29 @@ async def _received(request: web.Request) -> AsyncIterator[bytes]:
 async def gunzip(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yield the members of a gzip file, one after the other (RFC 1952, section 2.2).
 
+    Other requests have a turn after each piece and each slice, also if it decodes to nothing.
+
     Raises:
         zlib.error: it is damaged or cut short.
+        TooLarge: it has too many members.
     """
     decoder = zlib.decompressobj(GZIP)
-    async for data in pieces:
-        piece = b""
-        # A full piece may have left more output inside the decoder.
-        while data or len(piece) == MAX_PIECE:
-            if decoder.eof:
-                decoder = zlib.decompressobj(GZIP)
-            piece = decoder.decompress(data, MAX_PIECE)
-            data = decoder.unused_data if decoder.eof else decoder.unconsumed_tail  # noqa: PLW2901
-            if piece:
-                yield piece
+    members = 1
+    async for block in pieces:
+        for start in range(0, len(block), SLICE):
+            data = block[start : start + SLICE]
+            piece = b""
+            # A full piece may have left more output inside the decoder.
+            while data or len(piece) == MAX_PIECE:
+                if decoder.eof:
+                    decoder = zlib.decompressobj(GZIP)
+                    members += 1
+                    if members > MAX_MEMBERS:
+                        raise TooLarge(f"the limit is {MAX_MEMBERS} members of a gzip file")
+                piece = decoder.decompress(data, MAX_PIECE)
+                data = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+                if piece:
+                    yield piece
+                await asyncio.sleep(0)
     if not decoder.eof:
         raise zlib.error("cut short")

@@ -39,6 +39,9 @@ from segsvc.http.routes import Routes
 # A file says itself whether it is in UTF-16.
 CHARSETS = {"utf-8", "utf8", "us-ascii", "utf-16"}
 
+# Seconds that a client has to send a file.
+IMPORT_SECONDS = 3600
+
 ROUTES = Routes("members", "All users of a segment: import files of a million, list and export")
 
 
@@ -106,7 +109,9 @@ async def _import(request: web.Request, *, included: bool, expiry: Expiry = None
     charset = (request.charset or "utf-8").lower()
     if request.content_type != "text/csv" or charset not in CHARSETS:
         raise UnsupportedMediaType("send user ids, one a line, with Content-Type: text/csv")
-    file = UserIdFile(body_stream.pieces(request), request.app[LIMITS].import_lines)
+    limits = request.app[LIMITS]
+    received = body_stream.pieces(request, limits.import_bytes, IMPORT_SECONDS)
+    file = UserIdFile(received, limits.import_lines, limits.import_bytes)
     async with request.app[IMPORTS].open() as conn:
         await segments.find(conn, slug)
         with _refusals():

@@ -5,6 +5,7 @@ What is unambiguous is accepted, and nothing is guessed. The outcome depends on 
 on the pieces in which they arrive.
 """
 
+import asyncio
 import codecs
 import csv
 import re
@@ -12,7 +13,7 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 
 from segsvc.db.values import MAX_USER_ID
-from segsvc.http.body_stream import gunzip
+from segsvc.http.body_stream import gunzip, limited
 
 # Names of the column, in lower case.
 HEADERS = {b"user_id", b"user id", b"userid", b"id"}
@@ -48,6 +49,12 @@ MAX_BAD_LINES = 100
 
 # Bytes of a line. The file is not read beyond a longer one.
 MAX_LINE = 10_000
+
+# Lines that a file may have beyond two for each id that it may hold.
+SPARE_LINES = 1000
+
+# Bytes of lines that are examined one by one before others have a turn: some milliseconds.
+PART = 8 * 1024
 
 # Bytes of a bad line that are shown.
 MAX_SHOWN = 40
@@ -99,10 +106,12 @@ class UserIdFile:
         received: the number of ids read so far.
     """
 
-    def __init__(self, pieces: AsyncIterator[bytes], limit: int | None = None) -> None:
+    def __init__(self, pieces: AsyncIterator[bytes], limit: int, max_bytes: int) -> None:
+        """Read `pieces`, up to `limit` ids and `max_bytes` of text."""
         self.received = 0
         self._pieces = pieces
         self._limit = limit
+        self._max_bytes = max_bytes
         self._line = 0
         self._bad: dict[int, str] = {}
         self._began = False
@@ -111,25 +120,33 @@ class UserIdFile:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the ids, each followed by a line feed, many in one piece.
 
+        Other requests have a turn after each piece.
+
         Raises:
             WrongFormat: the file is something else.
             BadLines: some lines have no user id.
-            TooManyLines: the file holds more than `limit` ids.
+            TooManyLines: the file holds more than `limit` ids, or many more lines.
+            TooLarge: it has more than `max_bytes` of text.
         """
-        async for lines in _whole_lines(_text(self._pieces)):
+        async for lines in _whole_lines(limited(_text(self._pieces), self._max_bytes)):
             if self._columns is None and _PLAIN.fullmatch(lines):
                 self._began = True
                 self._line += lines.count(b"\n")
                 self._count(lines.count(b"\n"))
                 yield lines
+                await asyncio.sleep(0)
             else:
-                yield b"".join(self._ids(lines))
+                for part in _parts(lines):
+                    yield b"".join(self._ids(part))
+                    await asyncio.sleep(0)
         if self._bad:
             raise BadLines(self._bad, more=False)
 
     def _ids(self, lines: bytes) -> Iterator[bytes]:
         for line in lines.removesuffix(b"\n").split(b"\n"):
             self._line += 1
+            if self._line > 2 * self._limit + SPARE_LINES:
+                raise TooManyLines(self._limit)
             if len(line) > MAX_LINE:
                 self._refuse(line)
                 raise BadLines(self._bad, more=True)
@@ -149,7 +166,7 @@ class UserIdFile:
 
     def _count(self, ids: int) -> None:
         self.received += ids
-        if self._limit is not None and self.received > self._limit:
+        if self.received > self._limit:
             raise TooManyLines(self._limit)
 
     def _refuse(self, line: bytes) -> None:
@@ -177,6 +194,15 @@ class _Columns:
     def any(self, line: bytes) -> bool:
         """Return whether `line` has anything in any column: Excel writes empty rows as `;;;`."""
         return any(cell.strip() for cell in _cells(line, self._separator))
+
+
+def _parts(lines: bytes) -> Iterator[bytes]:
+    """Yield whole lines in parts of about `PART` bytes."""
+    start = 0
+    while start < len(lines):
+        end = lines.find(b"\n", start + PART - 1) + 1 or len(lines)
+        yield lines[start:end]
+        start = end
 
 
 def _columns_of(header: bytes) -> _Columns | None:
