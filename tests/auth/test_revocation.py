@@ -10,6 +10,7 @@ from segsvc.app import create_app
 from segsvc.auth import store
 from segsvc.auth.keys import MAX_AGE
 from segsvc.auth.roles import Role
+from segsvc.db.outages import Faults
 from segsvc.db.pool import Connection, session
 from segsvc.settings import Limits
 from tests import lock_waits
@@ -62,8 +63,10 @@ async def test_keys_cannot_be_read(
     locker: Connection,
     headers: dict[str, str],
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A list that is older than the promise is not used: 503, said in the log and by a metric."""
+    monkeypatch.setattr("segsvc.auth.keys.FAULTS", Faults())  # nothing was logged yet
     async with locker.transaction():
         await locker.execute("LOCK TABLE api_key")
         took = await until(client, headers, 503)
