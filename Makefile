@@ -66,6 +66,10 @@ audit: $(VENV)/lint ## Ask the vulnerability service about what the image is mad
 bench: $(VENV)/run ## Measure, as ratios within one run, and write benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
 
+.PHONY: bench-attacks
+bench-attacks: $(VENV)/run ## Measure what the reads of others cost under attack
+	$(BIN)/python benchmarks/attacks.py
+
 .PHONY: clean
 clean: ## Remove what make made, except the data
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -29,8 +29,8 @@ async def bare(request: web.Request) -> web.Response:
 async def one_query(request: web.Request) -> web.Response:
     user_id = int(request.match_info["user_id"])
     async with connection(request.app[POOL]) as conn:
-        (segments,) = await store.list_at(conn, [user_id])
-    return json_response(USER_SEGMENTS, {"user_id": user_id, "segments": segments})
+        (row,) = await store.fetch_at(conn, [user_id])
+    return json_response(USER_SEGMENTS, {"user_id": user_id, "segments": row["segments"]})
 
 
 async def serve(handler: str, port: int, dsn: str) -> None:

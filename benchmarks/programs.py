@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def service(
     segsvc = Path(sys.executable).with_name("segsvc")
     with started(
         segsvc, "serve", "--workers", str(workers), ready=f"{url}/healthz",
-        SEGSVC_DATABASE_URL=dsn, SEGSVC_PORT=str(port), SEGSVC_SECRET="x" * 16,
+        SEGSVC_DATABASE_URL=dsn, SEGSVC_PORT=str(port), SEGSVC_SECRET=secrets.token_hex(),
         SEGSVC_LOG_LEVEL=log_level,
     ) as pid:  # fmt: skip
         time.sleep(1)  # for the other workers

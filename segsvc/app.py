@@ -1,6 +1,7 @@
 """The application: its routes, middlewares and resources."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,9 +19,10 @@ from segsvc.auth.keys import KEY_CACHE, KeyCache
 from segsvc.db import migrations, state
 from segsvc.db.dedicated import DedicatedConnections
 from segsvc.db.pool import KeptConnection, Pool, connection
+from segsvc.db.quotas import Quotas
 from segsvc.http import cors
-from segsvc.http.app_keys import EXPORTS, IMPORTS, LIMITS, POOL
-from segsvc.http.middlewares import answer_problems, authorize
+from segsvc.http.app_keys import EXPORTS, IMPORTS, LIMITS, POOL, QUOTAS
+from segsvc.http.middlewares import UNDER_WAY, answer_problems, authorize
 from segsvc.http.routes import ROUTES
 from segsvc.observability import access_log, loop_monitor, metrics
 from segsvc.observability.health import READINESS, Readiness
@@ -31,6 +33,14 @@ from segsvc.settings import DEFAULT_LIMITS, Limits
 
 # In the order in which a reader of the OpenAPI document needs them.
 RESOURCES = (SEGMENTS, USERS, MEMBERS, REPORTS, OFREP, HEALTH, OPENAPI)
+
+
+# Of aiohttp's protocol.
+HANDLER_ARGS = {
+    "auto_decompress": False,  # segsvc.http.body_stream decodes
+    "access_log_class": access_log.AccessLog,
+    "access_log": access_log.log,
+}
 
 
 def create_app(  # noqa: PLR0913 (what an operator can set)
@@ -67,11 +77,7 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
 
     app = web.Application(
         middlewares=[answer_problems, authorize],
-        handler_args={
-            "auto_decompress": False,  # segsvc.http.body_stream decodes
-            "access_log_class": access_log.AccessLog,
-            "access_log": access_log.log,
-        },
+        handler_args=HANDLER_ARGS,
     )
     for key, kind, most in (
         (EXPORTS, "export", limits.exports),
@@ -81,6 +87,9 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
             dsn, asyncio.Semaphore(most), metrics.UNDER_WAY.labels(kind)
         )
     app[LIMITS] = limits
+    app[UNDER_WAY] = Counter()
+    app[reads.LARGE_READS] = asyncio.Lock()
+    app[QUOTAS] = Quotas(limits.new_users)
     app[LINKS] = LinkSettings(secret, public_url)
     app.cleanup_ctx.append(open_pools)
     for resource in RESOURCES:
@@ -89,6 +98,6 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
     app[DOCUMENT] = Document(RESOURCES)
     if origins:
         preflight, add_headers = cors.allow(origins)
-        app.middlewares.insert(0, preflight)
+        app.middlewares.insert(1, preflight)  # inside answer_problems, before authorize
         app.on_response_prepare.append(add_headers)
     return app

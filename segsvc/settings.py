@@ -24,6 +24,13 @@ MAX_BODY = 2**30
 MAX_LINES = 10**9
 MAX_IMPORT_BYTES = 2**40
 
+# Characters of a secret. Half as many must be different.
+LEAST_SECRET = 16
+
+# That of docker-compose.yml. Everyone knows it, so it signs links only while everyone may do
+# everything.
+PUBLISHED_SECRET = "only for trying it out at home"  # noqa: S105
+
 _ORIGIN = re.compile(r"https?://[^\s/?#@\[\]]+|https?://\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -44,6 +51,9 @@ class Limits:
         pool: connections for requests.
         waiting: requests that wait for one of these; more are told to come back.
         connections: clients connected at once; more are told to come back.
+        connections_per_address: the same for one address, None for no such limit.
+        requests_per_key: requests under way of one API key, None for half of `connections`.
+        new_users: users who become known in a second by the questions of one API key.
         statement_seconds: what a statement of a request may take.
         stall_seconds: in which a client must send or take something more.
     """
@@ -58,8 +68,16 @@ class Limits:
     pool: int = 10
     waiting: int = 100
     connections: int = 1000
+    connections_per_address: int | None = None
+    requests_per_key: int | None = None
+    new_users: int = 1000
     statement_seconds: int = 10
     stall_seconds: int = 30
+
+    @property
+    def most_per_key(self) -> int:
+        """How many requests of one API key may be under way."""
+        return self.requests_per_key or max(1, self.connections // 2)
 
 
 DEFAULT_LIMITS = Limits()
@@ -141,11 +159,22 @@ def _is_host(value: str) -> None:
         raise ValidationError("must be an address or a host name, without a port")
 
 
-def _has_valid_port(value: str) -> None:
+def _is_base_url(value: str) -> None:
+    parts = urlsplit(value)
     try:
-        _ = urlsplit(value).port
+        _ = parts.port
     except ValueError:
         raise ValidationError("must have a port from 1 to 65535, if any") from None
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValidationError("must have no user, password, query or fragment")
+
+
+def _is_secret(value: str) -> None:
+    if len(value) < LEAST_SECRET or len(set(value)) < LEAST_SECRET // 2:
+        raise ValidationError(
+            "must have 16 characters at least, not the same few ones: take the output of"
+            " `openssl rand -hex 32`"
+        )
 
 
 def _is_plain_path(value: str) -> None:
@@ -160,7 +189,28 @@ def _origins(value: str) -> frozenset[str]:
     for origin in origins:
         if not _ORIGIN.fullmatch(origin):
             raise ValidationError("must look like https://app.example.com,https://www.example.com")
+        if origin != (sent := _as_browsers_send(origin)):
+            raise ValidationError(f"write {sent} for {origin}, as browsers do")
     return origins
+
+
+def _as_browsers_send(origin: str) -> str:
+    """Return an origin in the form that browsers send (RFC 6454, section 6.2).
+
+    Raises:
+        ValidationError: it is not an origin.
+    """
+    parts = urlsplit(origin)
+    try:
+        name, port = parts.hostname or "", parts.port
+        host = str(ip_address(name)) if ":" in name else name.encode("idna").decode()
+    except ValueError as error:
+        raise ValidationError(f"{origin} is not an origin: {error}") from None
+    if not is_host(host):
+        raise ValidationError(f"{origin} is not an origin: it has no host")
+    default = {"http": 80, "https": 443}[parts.scheme]
+    in_brackets = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{in_brackets}" + ("" if port in {None, default} else f":{port}")
 
 
 def _number(
@@ -185,7 +235,7 @@ def _url(variable: str, default: str | None) -> fields.Url:
         load_default=default,
         schemes={"http", "https"},
         require_tld=False,
-        validate=_has_valid_port,
+        validate=_is_base_url,
         error_messages={"invalid": "must look like https://segments.example.com"},
     )
 
@@ -213,7 +263,7 @@ class _Environment(Schema):
     secret = fields.String(
         data_key="SEGSVC_SECRET",
         load_default=None,
-        validate=validate.Length(min=16, error="must have 16 characters at least"),
+        validate=_is_secret,
     )
     key = fields.String(
         data_key="SEGSVC_KEY",
@@ -243,6 +293,9 @@ class _Environment(Schema):
     pool = _number("SEGSVC_POOL_SIZE", DEFAULT_LIMITS.pool, most=MAX_SLOTS)
     waiting = _number("SEGSVC_MAX_WAITING", DEFAULT_LIMITS.waiting, most=MAX_CLIENTS)
     connections = _number("SEGSVC_MAX_CONNECTIONS", DEFAULT_LIMITS.connections, most=MAX_CLIENTS)
+    connections_per_address = _number("SEGSVC_MAX_CONNECTIONS_PER_ADDRESS", None, most=MAX_CLIENTS)
+    requests_per_key = _number("SEGSVC_MAX_REQUESTS_PER_KEY", None, most=MAX_CLIENTS)
+    new_users = _number("SEGSVC_MAX_NEW_USERS", DEFAULT_LIMITS.new_users, most=MAX_CLIENTS)
     statement_seconds = _number(
         "SEGSVC_STATEMENT_TIMEOUT", DEFAULT_LIMITS.statement_seconds, most=MAX_SECONDS
     )

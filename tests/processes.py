@@ -89,16 +89,17 @@ def all_workers(pid: int, count: int) -> list[psutil.Process]:
 
 @contextmanager
 def serving(
-    log: Path | None = None, /, **settings: str
+    log: Path | None = None, /, ulimit: str = "", **settings: str
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run `segsvc serve`, by default on a free port; yield its address and process; stop it after.
 
-    What it writes goes to the file `log`: nobody would empty a pipe while it runs.
+    What it writes goes to the file `log`: nobody would empty a pipe while it runs. `ulimit` are
+    arguments of that command of the shell.
     """
     port = settings.setdefault("port", str(free_port()))
     with log.open("a+") if log else TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            [SEGSVC, "serve"],
+            ["/bin/sh", "-c", f"{ulimit and f'ulimit {ulimit}; '}exec {SEGSVC} serve"],
             env=environment(**settings),
             stdout=output,
             stderr=output,

@@ -7,10 +7,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from segsvc.db import migrations
 from segsvc.db.sql import project_folder
+from segsvc.settings import PUBLISHED_SECRET
 from tests import ROOT
+from tests.processes import run, serving
 
 
 @pytest.mark.slow
@@ -47,6 +50,31 @@ assert all(path.is_file() for path in (handlers.PAGE, *handlers.FILES.values()))
     ).stdout
     assert str(migrations.known()) in found
     assert str(tmp_path / "site" / "segsvc" / "migrations") in found
+
+
+def test_compose_is_confined() -> None:
+    """No container has rights of root, writes outside of volumes, or takes all memory."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    for name, service in compose["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"], name
+        assert service["mem_limit"], name
+
+
+def test_published_secret_is_refused_with_keys(dsn: str) -> None:
+    """With the secret of docker-compose.yml, no key is created, and none is served."""
+    assert f"${{SEGSVC_SECRET:-{PUBLISHED_SECRET}}}" in (ROOT / "docker-compose.yml").read_text()
+    create = ("keys", "create", "ann", "--role", "editor")
+    refused = run(*create, database_url=dsn, secret=PUBLISHED_SECRET)
+    assert refused.returncode == 1
+    assert "set another first" in refused.stderr
+    with serving(database_url=dsn, secret=PUBLISHED_SECRET):
+        pass
+    assert run(*create, database_url=dsn).returncode == 0
+    refused = run("serve", database_url=dsn, secret=PUBLISHED_SECRET)
+    assert refused.returncode == 1
+    assert "set another first" in refused.stderr
 
 
 def test_checkout_carries_the_sql() -> None:

@@ -97,10 +97,20 @@ def test_all_mistakes_at_once() -> None:
 WRONG = {
     "SEGSVC_KEY": ["shop.abc\r", "shop.a b", "shop", "магазин.abc", "shop.abc\udcff"],
     "SEGSVC_HOST": ["a..b", "a" * 64, "0.0.0.0:80", "[::1]", "\u2028", "a b", "."],
-    "SEGSVC_SECRET": ["0123456789abcdef\n", "0123456789abcdef\udcff"],
+    "SEGSVC_SECRET": [
+        *("a" * 16, "0" * 64, "ab" * 20, "0123456789abcdef\n", "0123456789abcdef\udcff")
+    ],
     "SEGSVC_URL": ["http://h:99999", "http://h:x", "http://", "ftp://h", "http://h\n"],
-    "SEGSVC_PUBLIC_URL": ["https://h:70000/x"],
-    "SEGSVC_CORS_ORIGINS": ["http://[", "https://a.example.com/", "https://u@a", "*", "https://a,"],
+    "SEGSVC_PUBLIC_URL": ["https://h:70000/x", "https://u:p@h", "https://h/?a=b", "https://h/#a"],
+    "SEGSVC_CORS_ORIGINS": [
+        *("https://A.example.com", "https://a.example.com:443", "http://a:80", "https://пример.рф"),
+        *("http://[0:0::1]", "https://a%20b", "https://*.example.com", "http://a:99999"),
+        "http://[",
+        "https://a.example.com/",
+        "https://u@a",
+        "*",
+        "https://a,",
+    ],
     "SEGSVC_DATA_DIR": ["/a b", "/a\tb", "/a'b"],
     "SEGSVC_POOL_SIZE": ["0", "1001", "9" * 40, "1e3", "-1", "x"],
     "SEGSVC_STATEMENT_TIMEOUT": ["3601", "0.5"],

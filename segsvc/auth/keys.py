@@ -144,8 +144,10 @@ class KeyCache:
         raise KeyRequired("the key is not known, or was revoked: ask the operator for another")
 
 
-async def identify(request: web.Request, role: Role) -> None:
-    """Find out who sends `request`, which needs a key with `role`.
+async def identify(request: web.Request, role: Role) -> str | None:
+    """Return the name of the key that sends `request`, which needs one with `role`.
+
+    None: no key is needed.
 
     Raises:
         KeyRequired: it has no valid key.
@@ -156,6 +158,7 @@ async def identify(request: web.Request, role: Role) -> None:
     if role is Role.EDITOR and caller.role is not Role.EDITOR:
         raise EditorRequired(str(caller.name))
     request[CALLER], request[ROLE] = caller, role
+    return caller.name
 
 
 async def identify_again(request: web.Request) -> None:

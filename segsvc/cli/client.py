@@ -9,6 +9,7 @@ from urllib.parse import quote
 import click
 
 from segsvc.http import BASE
+from segsvc.printable import printable
 
 if TYPE_CHECKING:  # half of the time of `segsvc segments --help`
     from aiohttp import ClientResponse
@@ -38,7 +39,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except (ClientError, TimeoutError) as error:
-        reason = str(error) or "it takes too long"
+        reason = printable(str(error)) or "it takes too long"
         raise TryAgain(f"no answer from the service at SEGSVC_URL: {reason}") from error
 
 
@@ -75,7 +76,7 @@ async def request(method: str, path: str, **options: Any) -> AsyncIterator["Clie
 async def call(method: str, path: str, **options: Any) -> Any:
     """Send a request and return the JSON of the response, None if it has no JSON."""
     async with request(method, path, **options) as response:
-        return await response.json() if response.content_type == "application/json" else None
+        return await _read(response) if response.content_type == "application/json" else None
 
 
 async def pages(path: str) -> AsyncIterator[Any]:
@@ -93,7 +94,31 @@ async def _problem(response: "ClientResponse") -> click.ClickException:
     """Return the problem document of `response` as an error message."""
     kind = TryAgain if response.status in TRANSIENT else click.ClickException
     if response.content_type != "application/problem+json":
-        return kind(f"{response.url} answered {response.status} {response.reason}")
-    problem = await response.json()
+        reason = printable(response.reason or "")
+        return kind(f"{response.url} answered {response.status} {reason}")
+    problem = await _read(response)
     places = [f"  {error['pointer']}: {error['detail']}" for error in problem.get("errors", ())]
     return kind("\n".join([f"{problem['title']}: {problem['detail']}", *places]))
+
+
+async def _read(response: "ClientResponse") -> Any:
+    """Return the JSON of `response`; what others wrote in it cannot control the terminal.
+
+    Raises:
+        ClickException: it is not JSON, so another program answers at SEGSVC_URL.
+    """
+    try:
+        return _all_printable(await response.json(content_type=None))
+    except ValueError as error:
+        raise click.ClickException(f"{response.url} does not answer as segsvc does") from error
+
+
+def _all_printable(value: Any) -> Any:
+    match value:
+        case str():
+            return printable(value)
+        case list():
+            return [_all_printable(each) for each in value]
+        case dict():
+            return {printable(name): _all_printable(each) for name, each in value.items()}
+    return value

@@ -14,7 +14,7 @@ import click
 from segsvc.db import migrations, pooler, state
 from segsvc.db.pool import Connection, Unavailable, session
 from segsvc.db.state import Task
-from segsvc.settings import Settings, SettingsError
+from segsvc.settings import PUBLISHED_SECRET, Settings, SettingsError
 
 
 def read_settings(*, serving: bool = False) -> Settings:
@@ -27,6 +27,19 @@ def read_settings(*, serving: bool = False) -> Settings:
         return Settings.load(os.environ, serving=serving)
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
+
+
+def refuse_published_secret(settings: Settings) -> None:
+    """Refuse a secret that everyone knows, where a key is to keep anyone out.
+
+    Raises:
+        ClickException: `SEGSVC_SECRET` is that of docker-compose.yml.
+    """
+    if settings.secret == PUBLISHED_SECRET:
+        raise click.ClickException(
+            "SEGSVC_SECRET is the one in docker-compose.yml, with which everyone could sign links"
+            " to reports: set another first, such as the output of `openssl rand -hex 32`"
+        )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import click
 
 from segsvc.auth import store
 from segsvc.auth.roles import Role
-from segsvc.cli.database import run_connected
+from segsvc.cli.database import read_settings, refuse_published_secret, run_connected
 from segsvc.db.pool import Connection
 from segsvc.db.values import SLUG, rfc3339
 
@@ -41,6 +41,8 @@ def create(name: str, role: str) -> None:
             "must be 1 to 64 of the characters A-Z, a-z, 0-9, _ and -, the first one a letter",
             param_hint="NAME",
         )
+
+    refuse_published_secret(read_settings())
 
     async def work(conn: Connection) -> None:
         key = await store.create(conn, name, Role(role))

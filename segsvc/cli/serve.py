@@ -12,6 +12,7 @@ from segsvc.cli.database import (
     embedded_server,
     open_database,
     read_settings,
+    refuse_published_secret,
     run_migrations,
 )
 from segsvc.db.migrations import SchemaMismatch
@@ -19,6 +20,7 @@ from segsvc.db.pool import Unavailable
 from segsvc.db.state import State, WrongSetup, check
 from segsvc.observability import logs
 from segsvc.server import workers
+from segsvc.server.open_files import TooFewOpenFiles
 from segsvc.settings import MAX_WORKERS
 
 
@@ -45,6 +47,8 @@ def serve(*, count: int | None) -> None:
                 " create one with `segsvc keys create NAME --role editor`,"
                 " or set SEGSVC_ALLOW_ANONYMOUS=1"
             )
+        if not is_open:
+            refuse_published_secret(settings)
         if is_open:
             click.echo("no key yet: open to everyone (segsvc keys create --help)", err=True)
         if state.read_only:
@@ -56,7 +60,7 @@ def serve(*, count: int | None) -> None:
             workers.run(settings, dsn, secret, partial(click.echo, banner), count)
         except workers.WorkerFailed as error:
             raise click.ClickException("a worker did not start; see its message above") from error
-        except (SchemaMismatch, WrongSetup) as error:
+        except (TooFewOpenFiles, SchemaMismatch, WrongSetup) as error:
             raise click.ClickException(str(error)) from error
         except Unavailable as error:
             raise click.ClickException(f"cannot use the database: {error}") from error

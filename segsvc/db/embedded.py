@@ -50,8 +50,11 @@ def running(
     """
     files = data_dir / "postgres"
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        if not data_dir.exists():
+            data_dir.mkdir(parents=True, mode=0o700)
         opened = (data_dir / "owner.pid").open("a+")
+        # Who can open it can lock it, and keep the server from starting.
+        os.fchmod(opened.fileno(), 0o600)
     except OSError as error:
         raise EmbeddedError(f"cannot write to {data_dir}: {error.strerror}") from error
     with opened as owner:
@@ -76,6 +79,9 @@ def running(
         if not files.exists():
             _initialise(files, configuration)
         started = _start(files)
+        if os.getuid() == 0:
+            # The server runs as another user, for whom the package has opened this to everyone.
+            data_dir.chmod(0o711)
         try:
             yield started.get_uri()
         finally:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import asyncpg
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from segsvc.db.pool import Connection
 from segsvc.db.values import Sink
@@ -42,6 +42,8 @@ async def stream_csv(
         response.headers[REQUEST_ID] = ids.request_id
     if request.method == "HEAD":
         return response
+    if request.version < HttpVersion11:
+        response.force_close()  # without chunks, the end of the connection is the end of the body
     if accepts(request, "Accept-Encoding", "gzip"):
         response.enable_compression(web.ContentCoding.gzip)
 

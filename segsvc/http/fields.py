@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from marshmallow import ValidationError, fields
 
 from segsvc.db.values import MAX_USER_ID, SLUG, rfc3339
+from segsvc.http.problems import MAX_ERRORS
 
 MAX_DESCRIPTION = 1000
 MAX_PAGE_SIZE = 1000
@@ -56,11 +57,31 @@ class Slug(DescribedField):
         return value
 
 
-class SlugList(fields.List[str]):
-    """Slugs in an answer: they come from the database, so they are dumped without another look."""
+class GivenList(fields.List[Any]):
+    """A list in a request. It is read until it has more errors than an answer names."""
 
-    def __init__(self) -> None:
-        super().__init__(Slug(), required=True)
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        loaded: list[Any] = []
+        errors: dict[int, Any] = {}
+        for index, item in enumerate(value):
+            try:
+                loaded.append(self.inner.deserialize(item))
+            except ValidationError as error:
+                errors[index] = error.messages
+                if len(errors) > MAX_ERRORS:
+                    break
+        if errors:
+            raise ValidationError(errors)
+        return loaded
+
+
+class StoredList(fields.List[Any]):
+    """A list in an answer that is JSON already: it is dumped without another look."""
+
+    def __init__(self, item: fields.Field[Any]) -> None:
+        super().__init__(item, required=True)
 
     def _serialize(self, value: Any, *_: Any, **__: Any) -> Any:
         return value

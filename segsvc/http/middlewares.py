@@ -1,33 +1,41 @@
 """Middlewares: every error becomes a problem document, and every route has its role."""
 
-import json
 import logging
+from collections import Counter
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
 from segsvc.auth.keys import identify
 from segsvc.db.conditions import SegmentsNotLive
 from segsvc.db.dedicated import NoFreeSlot
 from segsvc.db.pool import PoolExhausted, ReadOnly, Refused, Unavailable
+from segsvc.db.quotas import QuotaUsedUp
 from segsvc.http import problems
-from segsvc.http.responses import COMMON_HEADERS
+from segsvc.http.app_keys import LIMITS
+from segsvc.http.responses import add_common_headers, problem_response
 from segsvc.http.routes import ROUTES
 from segsvc.observability import request_ids
+from segsvc.observability.access_log import without_signature
 
 log = logging.getLogger(__name__)
+
+# How many requests each API key has under way.
+UNDER_WAY = web.AppKey("under_way", Counter[str])
 
 
 @web.middleware
 async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer errors of `handler` as problem documents, and give each response its headers."""
     request_id = request_ids.assign(request)
-    response = await _answer(request, handler)
+    if request.version < HttpVersion11 and hdrs.TRANSFER_ENCODING in request.headers:
+        # Not known there: a proxy may see other requests in it (RFC 9112, section 6.1).
+        response: web.StreamResponse = problem_response(problems.MalformedRequest())
+        response.force_close()
+    else:
+        response = await _answer(request, handler)
     if not response.prepared:  # a stream has sent its headers already
-        headers = response.headers
-        headers[request_ids.REQUEST_ID] = request_id
-        headers.update(COMMON_HEADERS)
-        headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+        add_common_headers(response, request_id)
     return response
 
 
@@ -40,26 +48,14 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         problem = _problem_of(request, error)
     except SegmentsNotLive as error:  # the segment in the path; handlers say it of a body
         problem = problems.SegmentNotFound(*error.slugs)
-    except NoFreeSlot:
-        problem = problems.Busy("as many of these as allowed are under way: try again in a moment")
-    except PoolExhausted:
-        problem = problems.Busy("too many requests wait for the database: try again in a moment")
-    except ReadOnly as error:
-        problem = problems.ReadOnly(str(error))
-    except Refused as error:
-        problem = problems.WrongSetup(str(error))
-    except Unavailable:  # db/outages.py logs it, at most once in ten seconds
-        problem = problems.DatabaseUnavailable()
+    except QuotaUsedUp:
+        problem = problems.TooManyNewUsers(request.app[LIMITS].new_users)
+    except (NoFreeSlot, Unavailable) as error:
+        problem = _problem_of_database(error)
     except Exception:
-        log.exception("%s %s failed", request.method, request.rel_url.raw_path)
+        log.exception("%s %s failed", request.method, without_signature(request.rel_url.raw_path))
         problem = problems.InternalError()
-    return web.Response(
-        status=problem.status,
-        # Escaped to ASCII: it may repeat what a client sent, lone surrogates included.
-        body=json.dumps(problem.document()).encode() + b"\n",
-        content_type="application/problem+json",
-        headers=problem.headers,
-    )
+    return problem_response(problem)
 
 
 @web.middleware
@@ -69,8 +65,37 @@ async def authorize(request: web.Request, handler: Handler) -> web.StreamRespons
     if match.http_exception is None:
         role = request.app[ROUTES][match.handler].role
         if role is not None:
-            await identify(request, role)
+            key = await identify(request, role)
+            if key is not None:
+                return await _within_limit(request, handler, key)
     return await handler(request)
+
+
+async def _within_limit(request: web.Request, handler: Handler, key: str) -> web.StreamResponse:
+    """Answer a request of a key that has not too many under way: it keeps no other key out."""
+    under_way = request.app[UNDER_WAY]
+    most = request.app[LIMITS].most_per_key
+    if under_way[key] >= most:
+        raise problems.TooManyRequests(most)
+    under_way[key] += 1
+    try:
+        return await handler(request)
+    finally:
+        under_way[key] -= 1
+
+
+def _problem_of_database(error: NoFreeSlot | Unavailable) -> problems.Problem:
+    match error:
+        case NoFreeSlot():
+            detail = "as many of these as allowed are under way: try again in a moment"
+            return problems.Busy(detail)
+        case PoolExhausted():
+            return problems.Busy("too many requests wait for the database: try again in a moment")
+        case ReadOnly():
+            return problems.ReadOnly(str(error))
+        case Refused():
+            return problems.WrongSetup(str(error))
+    return problems.DatabaseUnavailable()  # db/outages.py logs it, at most once in ten seconds
 
 
 def _problem_of(request: web.Request, error: web.HTTPException) -> problems.Problem:

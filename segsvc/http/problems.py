@@ -8,6 +8,10 @@ from segsvc.db.values import MAX_USER_ID
 Errors = Sequence[Mapping[str, str]]
 
 
+# Places that one problem document names.
+MAX_ERRORS = 100
+
+
 class Problem(Exception):  # noqa: N818 (the RFC's word)
     """An error that is answered as a problem document.
 
@@ -29,24 +33,39 @@ class Problem(Exception):  # noqa: N818 (the RFC's word)
     ) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.errors = errors
+        self.errors = list(errors)
         self.headers = headers or {}
 
     def document(self) -> dict[str, Any]:
         """Return the members of the problem document."""
+        detail = self.detail
+        if len(self.errors) > MAX_ERRORS:
+            detail += f"; only the first {MAX_ERRORS} errors are listed"
         document: dict[str, Any] = {
             "type": f"urn:segsvc:problem:{self.slug}",
             "title": self.title,
             "status": self.status,
-            "detail": self.detail,
+            "detail": detail,
         }
-        return document | {"errors": self.errors} if self.errors else document
+        return document | {"errors": self.errors[:MAX_ERRORS]} if self.errors else document
 
 
 class NotJson(Problem):
     """The body cannot be read as JSON."""
 
     status, slug, title = 400, "not-json", "The body is not JSON"
+
+
+class MalformedRequest(Problem):
+    """The request is not HTTP, or not in a form that everyone on its way reads alike."""
+
+    status, slug, title = 400, "malformed-request", "The request is not valid HTTP"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "send HTTP/1.1 as RFC 9112 defines it, without TLS: one Host header with a host name,"
+            " one length of the body, a line of at most 8190 bytes"
+        )
 
 
 class BrokenBody(Problem):
@@ -124,6 +143,15 @@ class UnsupportedMediaType(Problem):
     status, slug, title = 415, "unsupported-media-type", "The content type is not supported"
 
 
+class UnsupportedExpectation(Problem):
+    """The header Expect has a value that nobody defines."""
+
+    status, slug, title = 417, "unsupported-expectation", "The expectation is not known"
+
+    def __init__(self) -> None:
+        super().__init__("send Expect: 100-continue, or no header Expect")
+
+
 class InvalidRequest(Problem):
     """The request is well-formed but wrong."""
 
@@ -168,6 +196,31 @@ class UnknownSegments(Problem):
     def __init__(self, errors: Errors) -> None:
         super().__init__(
             "create these segments first or leave them out; nothing was changed", errors
+        )
+
+
+class TooManyRequests(Problem):
+    """The key has as many requests under way as one key may have."""
+
+    status, slug, title = 429, "too-many-requests", "The key has too many requests under way"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"one key may have {most} requests under way: wait for some of them",
+            headers={"Retry-After": "1"},
+        )
+
+
+class TooManyNewUsers(Problem):
+    """The key has asked about as many unknown users as one key may."""
+
+    status, slug, title = 429, "too-many-new-users", "The key asks about too many new users"
+
+    def __init__(self, rate: int) -> None:
+        super().__init__(
+            f"{rate} users a second may become known by the questions of one key: ask again in a"
+            " moment; known users are answered meanwhile",
+            headers={"Retry-After": "1"},
         )
 
 

@@ -1,6 +1,7 @@
 """Reading requests: JSON body, query and path, validated by schemas and fields."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
@@ -11,12 +12,31 @@ from urllib.parse import quote
 from aiohttp import web
 from marshmallow import Schema, ValidationError
 
-from segsvc.auth.keys import identify_again
+from segsvc.auth.keys import actor, identify_again
+from segsvc.db.quotas import Quota
+from segsvc.db.url import is_host
 from segsvc.db.values import SLUG
 from segsvc.http import body_stream
-from segsvc.http.app_keys import LIMITS
+from segsvc.http.app_keys import LIMITS, QUOTAS
 from segsvc.http.fields import UserIdText
-from segsvc.http.problems import InvalidRequest, NotJson, SegmentNotFound, UnsupportedMediaType
+from segsvc.http.problems import (
+    InvalidRequest,
+    MalformedRequest,
+    NotJson,
+    SegmentNotFound,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from segsvc.http.threads import in_thread
+
+# Bytes of a body, and items of lists, that are read in some milliseconds.
+LARGE_BODY = 16 * 1024
+LONG_LIST = 50
+
+# Members of an object, and commas and colons of a body: few bytes of a body can be much to read. No
+# request needs half of them; the context of an evaluation may have members that are not used.
+MAX_MEMBERS = 100
+MAX_SEPARATORS = 25_000
 
 Path = tuple[str | int, ...]
 
@@ -24,6 +44,8 @@ Path = tuple[str | int, ...]
 NO_PARAMETERS = Schema()
 
 _USER_ID = UserIdText()
+
+_HOST = re.compile(r"(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:]+))(:[0-9]{1,5})?")
 
 
 async def read_body(request: web.Request, schema: Schema) -> Any:
@@ -35,11 +57,14 @@ async def read_body(request: web.Request, schema: Schema) -> Any:
     """
     read_query(request, NO_PARAMETERS)
     data = await read_json(request)
+    lists = {}
     if isinstance(data, dict):
         most = request.app[LIMITS].items
-        long = {k: v for k, v in data.items() if isinstance(v, list) and len(v) > most}
-        if long:
+        lists = {name: len(value) for name, value in data.items() if isinstance(value, list)}
+        if long := [name for name, length in lists.items() if length > most]:
             raise InvalidRequest(_errors({name: [f"at most {most} items"] for name in long}))
+    if sum(lists.values()) > LONG_LIST:
+        return await in_thread(_load, schema, data)
     return _load(schema, data)
 
 
@@ -52,21 +77,19 @@ async def read_json(request: web.Request) -> Any:
     Raises:
         UnsupportedMediaType: the body is not declared as JSON in UTF-8, plain or gzip.
         BrokenBody: the body is cut short, or is not in its Content-Encoding.
-        TooLarge: the body is over the limit.
+        TooLarge: the body is over the limit, or has too many values.
         TooSlow: the body stalls.
         NotJson: the body is not JSON.
+        InvalidRequest: an object in it has too many members.
     """
     charset = (request.charset or "utf-8").lower()
     if request.content_type != "application/json" or charset not in {"utf-8", "utf8"}:
         raise UnsupportedMediaType("send JSON with the header Content-Type: application/json")
     body = await body_stream.read(request)
     await identify_again(request)
-    try:
-        return json.loads(
-            body.decode(), parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object
-        )
-    except (ValueError, RecursionError, ArithmeticError) as error:
-        raise NotJson(f"the body is not JSON: {error}") from None
+    if body.count(b",") + body.count(b":") > MAX_SEPARATORS:
+        raise TooLarge(f"the limit is {MAX_SEPARATORS} values, lists and objects")
+    return await in_thread(_parse, body) if len(body) > LARGE_BODY else _parse(body)
 
 
 def read_query(request: web.Request, schema: Schema) -> Any:
@@ -75,9 +98,9 @@ def read_query(request: web.Request, schema: Schema) -> Any:
     Raises:
         InvalidRequest: a parameter is unknown, given twice, or wrong.
     """
-    twice = {name for name in request.query if len(request.query.getall(name)) > 1}
-    if twice:
-        raise InvalidRequest(_errors({name: ["given more than once"] for name in sorted(twice)}))
+    times = Counter(name for name, _ in request.query.items())
+    if twice := {name: ["given more than once"] for name in times if times[name] > 1}:
+        raise InvalidRequest(_errors(twice))
     loaded = _load(schema, dict(request.query))
     if isinstance(loaded, dict) and "limit" in loaded:
         most = request.app[LIMITS].page
@@ -112,6 +135,23 @@ def read_slug(request: web.Request) -> str:
     return slug
 
 
+def read_base(request: web.Request) -> str:
+    """Return the scheme and the host to which `request` was sent.
+
+    Raises:
+        MalformedRequest: its header Host is not that of a URL.
+    """
+    host = _HOST.fullmatch(request.host)
+    if host is None or not is_host(host["address"] or host["name"]):
+        raise MalformedRequest
+    return f"{request.scheme}://{request.host}"
+
+
+def quota_of(request: web.Request) -> Quota:
+    """Return the quota of the key that sends `request`."""
+    return request.app[QUOTAS][actor(request)]
+
+
 def failures(messages: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
     """Flatten marshmallow's nested error messages into pairs of a path and a message, sorted."""
     if isinstance(messages, dict):
@@ -126,6 +166,15 @@ def pointer(*path: str | int) -> str:
     """Return the JSON pointer to `path` as a URI fragment (RFC 6901, section 6)."""
     parts = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
     return "#" + "".join("/" + quote(part, safe="~", errors="replace") for part in parts)
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(
+            body.decode(), parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object
+        )
+    except (ValueError, RecursionError, ArithmeticError) as error:
+        raise NotJson(f"the body is not JSON: {error}") from None
 
 
 def _load(schema: Schema, data: Any) -> Any:
@@ -149,6 +198,9 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_MEMBERS:
+        detail = f"an object has {len(pairs)} members, and {MAX_MEMBERS} are allowed"
+        raise InvalidRequest(_errors([detail]))
     result = dict(pairs)
     if len(result) < len(pairs):
         ((repeated, _),) = Counter(key for key, _ in pairs).most_common(1)

@@ -1,6 +1,8 @@
 """Access log and request duration."""
 
 import logging
+import re
+from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -25,12 +27,22 @@ class AccessLog(AbstractAccessLogger):
             logs.request_line(
                 method=request.method,
                 route=route,
-                path=request.rel_url.raw_path,
+                path=without_signature(request.rel_url.raw_path),
                 status=response.status,
                 seconds=time,
                 size=response.body_length,
                 remote=request.remote or "",
             )
+
+
+def without_signature(path: str) -> str:
+    """Return `path` up to where a link's signature may be.
+
+    It belongs to the query, but a program may have escaped the `?` of a link, and made it a path.
+    """
+    if "signature" in path or ("%" in path and "signature" in unquote(unquote(path)).lower()):
+        return re.split("%|signature", path, maxsplit=1)[0] + "..."
+    return path
 
 
 def _template(request: web.BaseRequest) -> str:

@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from aiohttp.http_exceptions import HttpProcessingError
-
 from segsvc.observability import request_ids
+from segsvc.printable import printable
 
 # Seconds for which access log lines are collected, to be written together.
 FLUSH_DELAY = 0.1
@@ -48,10 +47,9 @@ def configure(level: str) -> None:
     """Log records of `level` and above; of other packages, warnings and above."""
     _OUTPUT.terminal = sys.stderr.isatty()
     handler = logging.StreamHandler(_OUTPUT)
-    handler.setFormatter(_Lines() if _OUTPUT.terminal else _Json())
+    handler.setFormatter(Lines() if _OUTPUT.terminal else _Json())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("segsvc").setLevel(level)
-    logging.getLogger("aiohttp.server").addFilter(_hide_malformed_request)
 
 
 def request_line(  # noqa: PLR0913 (the fields of the line)
@@ -64,7 +62,8 @@ def request_line(  # noqa: PLR0913 (the fields of the line)
     """
     now, ms = datetime.now(UTC), seconds * 1000
     if _OUTPUT.terminal:
-        _OUTPUT.write_soon(f"{_clock(now)} {method} {path} {status} in {ms:.1f} ms\n")
+        asked = printable(f"{method} {path}")
+        _OUTPUT.write_soon(f"{_clock(now)} {asked} {status} in {ms:.1f} ms\n")
         return
     ids = request_ids.CURRENT.get()
     request_id = f', "request_id": "{ids.request_id}"' if ids else ""
@@ -94,23 +93,19 @@ class _Json(logging.Formatter):
         return json.dumps(line)
 
 
-class _Lines(logging.Formatter):
+class Lines(logging.Formatter):
     """Short lines for people."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line of `record`, and its traceback."""
         now = datetime.fromtimestamp(record.created, UTC)
-        line = f"{_clock(now)} {record.levelname} {record.getMessage()}"
+        line = f"{_clock(now)} {record.levelname} {printable(record.getMessage())}"
         if ids := request_ids.CURRENT.get():
             line += f" (request {ids.request_id})"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-def _hide_malformed_request(record: logging.LogRecord) -> bool:
-    """Hide malformed requests: aiohttp logs them whole, keys included."""
-    error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError):
-        record.msg, record.exc_info = f"{record.msg}: it is not HTTP", None
-    return True
+        if record.exc_info:
+            traceback = self.formatException(record.exc_info).splitlines()
+            line = "\n".join([line, *map(printable, traceback)])
+        return line
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -11,6 +11,7 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
     CollectorRegistry,
+    Counter,
     Gauge,
     Histogram,
     disable_created_metrics,
@@ -52,6 +53,10 @@ UNDER_WAY = Gauge(
     "Exports (reports and members as CSV) and imports under way.",
     ["kind"],
     multiprocess_mode="livesum",
+)
+REFUSED_USERS = Counter(
+    "segsvc_refused_new_users",
+    "Unknown users about whom a key asked when its quota was used up.",
 )
 DATABASE_UP = Gauge(
     "segsvc_database_up",

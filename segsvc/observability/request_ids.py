@@ -29,6 +29,11 @@ class RequestIds(NamedTuple):
 CURRENT: ContextVar[RequestIds | None] = ContextVar("request_ids", default=None)
 
 
+def new() -> str:
+    """Return a request id that nothing else has."""
+    return f"{getrandbits(64):016x}"
+
+
 def assign(request: web.Request) -> str:
     """Take the ids of `request` from its headers, or generate one; return the request id.
 
@@ -37,7 +42,7 @@ def assign(request: web.Request) -> str:
     """
     request_id = request.headers.get(REQUEST_ID)
     if request_id is None or not _SANE.fullmatch(request_id):
-        request_id = f"{getrandbits(64):016x}"
+        request_id = new()
     traceparent = request.headers.get("traceparent")
     trace = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
     CURRENT.set(RequestIds(request_id, trace[1] if trace else None))

@@ -132,7 +132,9 @@ def _responses(route: Route) -> dict[str, Any]:
 def _problems(route: Route) -> set[type[problems.Problem]]:
     found = set(route.problems)
     if route.role:
-        found.add(problems.KeyRequired)
+        found.update({problems.KeyRequired, problems.TooManyRequests})
+    if route.role is Role.READER:
+        found.add(problems.TooManyNewUsers)
     if route.role is Role.EDITOR:
         found.add(problems.EditorRequired)
     if route.body:

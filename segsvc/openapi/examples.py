@@ -5,6 +5,7 @@ from segsvc.http.problems import Problem
 
 _EXAMPLES = (
     problems.NotJson("the body is not JSON: Expecting value: line 1 column 1 (char 0)"),
+    problems.MalformedRequest(),
     problems.BrokenBody("the body does not arrive whole in its Content-Encoding"),
     problems.KeyRequired("send a key, in the header Authorization: Bearer KEY"),
     problems.EditorRequired("shop"),
@@ -16,6 +17,7 @@ _EXAMPLES = (
     problems.SlugTaken("VOICE_MESSAGES is live: delete it first, or take another slug"),
     problems.TooLarge("the limit is 262144 bytes"),
     problems.UnsupportedMediaType("send JSON with the header Content-Type: application/json"),
+    problems.UnsupportedExpectation(),
     problems.InvalidRequest([{"pointer": "#/expire_at", "detail": "Unknown field"}]),
     problems.WrongFormat(
         "the file is a zip archive or an Excel workbook: save it as CSV; send one user id a line,"
@@ -25,6 +27,8 @@ _EXAMPLES = (
     problems.UnknownSegments(
         [{"pointer": "#/add/0", "detail": "no live segment has the slug DISCOUNT_03"}]
     ),
+    problems.TooManyRequests(500),
+    problems.TooManyNewUsers(1000),
     problems.InternalError(),
     problems.Busy("as many of these as allowed are under way: try again in a moment"),
     problems.IncompleteReport(

@@ -23,16 +23,20 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
-from segsvc.app import create_app
+from segsvc.app import HANDLER_ARGS, create_app
 from segsvc.db import migrations
 from segsvc.db.pool import Unavailable
 from segsvc.db.state import WrongSetup
 from segsvc.observability import logs, metrics
-from segsvc.server.connection_limit import limit_connections
+from segsvc.server.connections import Connections
+from segsvc.server.open_files import TooFewOpenFiles, most_clients
 from segsvc.settings import Settings
 
 # Seconds that requests under way have after a signal; container engines kill after ten.
 SHUTDOWN_TIMEOUT = 8
+
+# Seconds after which a thread gives way to the event loop (5 ms is Python's default).
+SWITCH_INTERVAL = 0.0005
 
 # Seconds before a worker is replaced: doubled each time that it ends before it was ready.
 FIRST_PAUSE = 0.1
@@ -47,7 +51,8 @@ def run(settings: Settings, dsn: str, secret: str, ready: Callable[[], None], co
     """Serve with `count` workers until a signal; a single worker is this process itself.
 
     Raises:
-        SchemaMismatch, Unavailable, OSError, WorkerFailed: as `serve` and `supervise`.
+        TooFewOpenFiles, SchemaMismatch, Unavailable, OSError: as `serve`.
+        WorkerFailed: as `supervise`.
     """
     if count == 1:
         uvloop.run(serve(settings, dsn, secret, ready))
@@ -63,10 +68,13 @@ async def serve(
     `ready` is called when requests are answered. A worker shares the port: `shared`.
 
     Raises:
+        TooFewOpenFiles: the limit of open files leaves no connection for a client.
         SchemaMismatch: the schema is not this version's.
         Unavailable: the database cannot be used.
         OSError: the address cannot be used.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    clients = most_clients(settings.limits)
     stopping = _stop_signal()
     if shared:
         asyncio.get_running_loop().add_reader(sys.stdin, stopping.set)
@@ -87,7 +95,12 @@ async def serve(
         await runner.setup()
         assert runner.server
         listening = await asyncio.get_running_loop().create_server(
-            limit_connections(runner.server, settings.limits.connections),
+            Connections(
+                runner.server,
+                HANDLER_ARGS,
+                most=clients,
+                most_per_address=settings.limits.connections_per_address or clients,
+            ),
             settings.host,
             settings.port,
             reuse_port=shared,
@@ -239,7 +252,13 @@ def _work() -> None:
     )
     try:
         uvloop.run(served)
-    except (migrations.SchemaMismatch, WrongSetup, Unavailable, OSError) as error:
+    except (
+        TooFewOpenFiles,
+        migrations.SchemaMismatch,
+        WrongSetup,
+        Unavailable,
+        OSError,
+    ) as error:
         sys.exit(f"a worker does not start: {error}")
 
 

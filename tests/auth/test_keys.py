@@ -40,6 +40,17 @@ async def guarded(aiohttp_client: AiohttpClient, dsn: str, keys: dict[str, str])
     return await aiohttp_client(create_app(dsn, secret=SECRET))
 
 
+@pytest.mark.parametrize("header", ["Bearer ann.\udcff", "Bearer \udcff.a", "Bearer é", "\udcff"])
+async def test_key_that_is_not_ascii(guarded: Client, header: str) -> None:
+    """A header with any bytes is refused like any other wrong key."""
+    reader, writer = await asyncio.open_connection(guarded.host, guarded.port)
+    head = f"GET {USER} HTTP/1.1\r\nHost: a\r\nAuthorization: {header}\r\n\r\n"
+    writer.write(head.encode(errors="surrogateescape"))
+    answer = await asyncio.wait_for(reader.readline(), 20)
+    writer.close()
+    assert b" 401 " in answer
+
+
 async def test_each_route_wants_its_role(guarded: Client, keys: dict[str, str]) -> None:
     """Without a key nothing but what is open is done; a reader reads users; an editor does all."""
     for resource in RESOURCES:

@@ -3,7 +3,9 @@
 import gzip
 import subprocess
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -49,6 +51,31 @@ def test_segments(url: str) -> None:
     assert "#/percent" in refused(url, "segments", "set-percent", "B", "101")
     assert "x" in refused(url, "segments", "set-percent", "B", "x", status=2)
     assert "'A/../B'" in refused(url, "segments", "delete", "A/../B", "--yes")
+
+
+def test_nothing_controls_the_terminal(url: str) -> None:
+    """What the service repeats is escaped: controls, C1, and what changes the order of reading."""
+    done(url, "segments", "create", "A", "--description", "\x1b[31m \x9b1m \u202eabc é 用户")
+    shown = r"\x1b[31m \x9b1m \u202eabc é 用户"
+    assert done(url, "segments", "list")[0].endswith(shown)
+    assert r"\x1b[31m" in refused(url, "segments", "delete", "A\x1b[31m", "--yes")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{", b"\xff"])
+def test_another_program_answers(body: bytes) -> None:
+    """An answer that is not the service's is told as such."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.handle_request).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        assert "does not answer as segsvc does" in refused(address, "segments", "list")
 
 
 @pytest.mark.slow

@@ -53,6 +53,15 @@ def test_wrong_settings_stop_everything(tmp_path: Path) -> None:
     assert not data_dir.exists()
 
 
+def test_nobody_else_sees_the_data(tmp_path: Path) -> None:
+    """Another user of the machine can neither read the data nor lock the server out."""
+    data_dir = tmp_path / "data"
+    assert run("migrate", data_dir=str(data_dir)).returncode == 0
+    # The server of root runs as another user, who must pass through the folder.
+    assert data_dir.stat().st_mode & 0o777 == (0o711 if os.getuid() == 0 else 0o700)
+    assert (data_dir / "owner.pid").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_embedded_data_is_kept(tmp_path: Path, number: signal.Signals) -> None:

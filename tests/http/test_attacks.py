@@ -4,6 +4,7 @@ import asyncio
 import gc
 import gzip
 import io
+import json
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,7 @@ import pytest
 from aiohttp.pytest_plugin import AiohttpClient
 
 from segsvc.app import create_app
+from segsvc.db.pool import Connection
 from segsvc.settings import Limits
 from tests.api_calls import create
 from tests.conftest import SECRET, Client
@@ -121,6 +123,38 @@ async def test_bodies_of_readers(client: Client, body: bytes) -> None:
             "/api/v1/users/segments", data=io.BytesIO(body), headers=headers
         )
     assert response.status == 413
+
+
+async def test_large_requests_and_answers(client: Client, conn: Connection) -> None:
+    """What is valid and large, or wrong in many places, does not keep the loop either."""
+    await conn.execute("""
+        INSERT INTO segment (slug, description, created_at)
+        SELECT 'S' || n, '', '2024-01-01' FROM generate_series(1, 200) AS n;
+        INSERT INTO users SELECT n, '2024-01-01' FROM generate_series(1, 1000) AS n;
+        INSERT INTO membership (user_id, segment_id, included, valid_from)
+        SELECT u.id, s.id, TRUE, '2024-02-02' FROM users AS u CROSS JOIN segment AS s;
+    """)
+    users = "/api/v1/users"
+    wrong = [{"slug": f"A{n}", "ttl": -1, "until": 1} for n in range(1000)]
+    for method, path, body, status in (
+        ("POST", f"{users}/segments", {"user_ids": list(range(1, 1001))}, 200),
+        ("POST", f"{users}/1/segments", {"add": [f"S{n}" for n in range(1, 201)]}, 200),
+        ("POST", f"{users}/1/segments", {"add": wrong}, 422),
+        ("POST", f"{users}/1/segments", {f"{n:x}": 1 for n in range(18_000)}, 413),
+        ("POST", f"{users}/1/segments", {f"{n:x}": 1 for n in range(12_000)}, 422),
+        ("POST", f"{users}/1/segments", {"add": [{f"{n:x}": 1 for n in range(12_000)}]}, 422),
+        ("POST", "/ofrep/v1/evaluate/flags", {"context": {"targetingKey": "1"}}, 200),
+        ("GET", f"{users}/1/history?limit=1000", None, 200),
+        ("GET", f"{users}/1/memberships", None, 200),
+        ("GET", "/api/v1/segments/S1/members?limit=1000", None, 200),
+        ("GET", "/api/v1/segments?" + "&".join(f"{n:x}=" for n in range(1500)), None, 422),
+    ):
+        data = None if body is None else io.BytesIO(json.dumps(body).encode())
+        async with loop_is_given_back():
+            response = await client.request(
+                method, path, data=data, headers={"Content-Type": "application/json"}
+            )
+        assert response.status == status, path
 
 
 async def test_client_that_left_ends_the_work(client: Client) -> None:

@@ -26,8 +26,8 @@ def expressions() -> Iterator[str]:
 def names() -> Iterator[str]:
     """Yield the names of the series that the service has."""
     for family in parse(metrics.exposition().decode()):
-        suffixes = ("_bucket", "_sum", "_count") if family.type == "histogram" else ("",)
-        yield from (family.name + suffix for suffix in suffixes)
+        suffixes = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",)}
+        yield from (family.name + suffix for suffix in suffixes.get(family.type, ("",)))
 
 
 def test_dashboard_names_what_exists() -> None:

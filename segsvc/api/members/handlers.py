@@ -33,7 +33,7 @@ from segsvc.http.problems import (
     UnsupportedMediaType,
 )
 from segsvc.http.requests import NO_PARAMETERS, pointer, read_query, read_slug
-from segsvc.http.responses import json_response
+from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
 
 # A file says itself whether it is in UTF-16.
@@ -94,9 +94,8 @@ async def list_members(request: web.Request) -> web.StreamResponse:
         segment_id = await segments.find(conn, slug)
         members = await store.list_page(conn, segment_id, page["after"], limit + 1)
     following = members[limit - 1].user_id if len(members) > limit else None
-    return json_response(
-        MEMBER_LIST, {"members": members[:limit], "next": following}, headers={"Vary": "Accept"}
-    )
+    answer = {"members": members[:limit], "next": following}
+    return await list_response(MEMBER_LIST, answer, len(members), {"Vary": "Accept"})
 
 
 async def _import(request: web.Request, *, included: bool, expiry: Expiry = None) -> web.Response:

@@ -53,8 +53,8 @@ MAX_LINE = 10_000
 # Lines that a file may have beyond two for each id that it may hold.
 SPARE_LINES = 1000
 
-# Bytes of lines that are examined one by one before others have a turn: some milliseconds.
-PART = 8 * 1024
+# Bytes of lines that are examined one by one before others have a turn: about a millisecond.
+PART = 2 * 1024
 
 # Bytes of a bad line that are shown.
 MAX_SHOWN = 40

@@ -18,6 +18,7 @@ from segsvc.api.ofrep import store
 from segsvc.api.users.reads import Reads
 from segsvc.db.batching import Batcher
 from segsvc.db.pool import Connection, Pool, connection
+from segsvc.db.quotas import Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +52,29 @@ class Evaluations:
             lambda: connection(pool), _list_live
         )
 
-    async def evaluate(self, user_id: int, slug: str) -> Flag | None:
+    async def evaluate(self, user_id: int, slug: str, quota: Quota) -> Flag | None:
         """Return the flag of the live segment `slug`, or None; the user is known from now on.
 
         Raises:
+            QuotaUsedUp: the user is not known, and `quota` has none left.
             Unavailable: the database cannot be used at the moment.
         """
         slugs, facts = await asyncio.gather(
-            self._reads.list_now(user_id), self._facts.ask((user_id, slug))
+            self._reads.list_now(user_id, quota), self._facts.ask((user_id, slug))
         )
         if not facts["live"]:
             return None
         return _flag(slug, slug in slugs, automatic=facts["automatic"], by_hand=facts["by_hand"])
 
-    async def evaluate_all(self, user_id: int) -> list[Flag]:
+    async def evaluate_all(self, user_id: int, quota: Quota) -> list[Flag]:
         """Return the flags of all live segments by their slugs; the user is known from now on.
 
         Raises:
+            QuotaUsedUp: the user is not known, and `quota` has none left.
             Unavailable: the database cannot be used at the moment.
         """
         slugs, automatic = await asyncio.gather(
-            self._reads.list_now(user_id), self._live_segments.ask(None)
+            self._reads.list_now(user_id, quota), self._live_segments.ask(None)
         )
         unclear = [slug for slug in slugs if automatic.get(slug)]
         facts = await asyncio.gather(*(self._facts.ask((user_id, slug)) for slug in unclear))

@@ -22,8 +22,8 @@ from segsvc.api.ofrep.schemas import (
 from segsvc.auth.roles import Role
 from segsvc.db.values import SLUG
 from segsvc.http.problems import DatabaseUnavailable, InternalError, NotJson
-from segsvc.http.requests import read_json
-from segsvc.http.responses import json_response
+from segsvc.http.requests import quota_of, read_json
+from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
 
 ROUTES = Routes(
@@ -54,7 +54,7 @@ async def evaluate_flag(request: web.Request) -> web.Response:
         return json_response(FLAG_FAILURE, {"key": key} | _failure(failure), status=400)
     flag = None
     if SLUG.fullmatch(key):
-        flag = await request.app[EVALUATIONS].evaluate(user_id, key)
+        flag = await request.app[EVALUATIONS].evaluate(user_id, key, quota_of(request))
     if flag is None:
         unknown = EvaluationFailure("FLAG_NOT_FOUND", "no live segment has this slug")
         return json_response(FLAG_FAILURE, {"key": key} | _failure(unknown), status=404)
@@ -77,8 +77,8 @@ async def evaluate_flags(request: web.Request) -> web.Response:
         user_id = await _read_user_id(request)
     except EvaluationFailure as failure:
         return json_response(FLAGS_FAILURE, _failure(failure), status=400)
-    flags = await request.app[EVALUATIONS].evaluate_all(user_id)
-    response = json_response(FLAGS, {"flags": flags, "metadata": {}})
+    flags = await request.app[EVALUATIONS].evaluate_all(user_id, quota_of(request))
+    response = await list_response(FLAGS, {"flags": flags, "metadata": {}}, len(flags))
     assert isinstance(response.body, bytes)
     etag = sha256(response.body).hexdigest()
     # The comparison is weak (RFC 9110); that a POST may be answered 304 is the protocol's rule.

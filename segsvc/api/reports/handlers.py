@@ -17,8 +17,9 @@ from segsvc.http.problems import (
     IncompleteReport,
     InternalError,
     InvalidRequest,
+    MalformedRequest,
 )
-from segsvc.http.requests import pointer, read_body
+from segsvc.http.requests import pointer, read_base, read_body
 from segsvc.http.responses import json_response
 from segsvc.http.routes import Routes
 
@@ -43,6 +44,7 @@ LINKS = web.AppKey("links", LinkSettings)
     example={"period": "2026-11"},
     status=201,
     answers=(REPORT_LINK,),
+    problems=(MalformedRequest,),
 )
 async def create_report(request: web.Request) -> web.Response:
     """Make a link to the report of a month; the link is valid for a day."""
@@ -54,7 +56,7 @@ async def create_report(request: web.Request) -> web.Response:
         raise InvalidRequest([{"pointer": pointer("period"), "detail": detail}])
     settings = request.app[LINKS]
     expires_at = (now + links.LIFETIME).replace(microsecond=0)
-    base = settings.public_url or f"{request.scheme}://{request.host}"
+    base = settings.public_url or read_base(request)
     url = f"{base}{request.path}/{links.sign(report, expires_at, settings.secret)}"
     return json_response(
         REPORT_LINK, {"url": url, "expires_at": expires_at}, status=201, headers={"Location": url}

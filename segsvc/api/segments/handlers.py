@@ -18,7 +18,7 @@ from segsvc.db.pool import connection
 from segsvc.http.app_keys import POOL
 from segsvc.http.problems import SegmentNotFound, SlugTaken
 from segsvc.http.requests import NO_PARAMETERS, read_body, read_query, read_slug
-from segsvc.http.responses import json_response
+from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
 
 ROUTES = Routes("segments", "Named groups of users: create them, set their percentage, delete them")
@@ -53,7 +53,8 @@ async def list_segments(request: web.Request) -> web.Response:
     async with connection(request.app[POOL]) as conn:
         segments = await store.list_live(conn, page["after"], limit + 1)
     following = segments[limit - 1].slug if len(segments) > limit else None
-    return json_response(SEGMENT_LIST, {"segments": segments[:limit], "next": following})
+    answer = {"segments": segments[:limit], "next": following}
+    return await list_response(SEGMENT_LIST, answer, len(segments))
 
 
 @ROUTES.get("/segments/{slug}", role=Role.EDITOR, answers=(SEGMENT,), problems=(SegmentNotFound,))

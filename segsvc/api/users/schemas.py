@@ -14,11 +14,12 @@ from segsvc.http.fields import (
     TTL,
     Cursor,
     DescribedField,
+    GivenList,
     PageSize,
     Percent,
     Point,
     Slug,
-    SlugList,
+    StoredList,
     Timestamp,
     UserId,
     UserIdOrText,
@@ -81,7 +82,7 @@ class EventPageSchema(Schema):
 class UserListSchema(Schema):
     """`{user_ids}`."""
 
-    user_ids = fields.List(
+    user_ids = GivenList(
         UserIdOrText(),
         required=True,
         validate=validate.Length(1, MAX_USERS, error="must hold {min} to {max} user ids"),
@@ -118,9 +119,9 @@ class SlugOrSegmentToAdd(DescribedField):
         return loaded
 
 
-def _at_most_max_slugs(item: fields.Field[Any]) -> fields.List[Any]:
+def _at_most_max_slugs(item: fields.Field[Any]) -> GivenList:
     limit = validate.Length(max=MAX_SLUGS, error="at most {max} slugs in one request")
-    return fields.List(item, load_default=list, validate=limit)
+    return GivenList(item, load_default=list, validate=limit)
 
 
 class UserChangeSchema(ExpirySchema):
@@ -174,22 +175,22 @@ class ChangedUserSchema(Schema):
     """What a request changed, and the segments that the user is in now."""
 
     user_id = UserId(required=True)
-    added = SlugList()
-    removed = SlugList()
-    segments = SlugList()
+    added = StoredList(Slug())
+    removed = StoredList(Slug())
+    segments = StoredList(Slug())
 
 
 class UserSegmentsSchema(Schema):
     """The segments that a user is in."""
 
     user_id = UserId(required=True)
-    segments = SlugList()
+    segments = StoredList(Slug())
 
 
 class UsersSegmentsSchema(Schema):
     """The segments of many users, in the order asked."""
 
-    users = fields.List(fields.Nested(UserSegmentsSchema), required=True)
+    users = StoredList(fields.Nested(UserSegmentsSchema))
 
 
 class MembershipSchema(Schema):

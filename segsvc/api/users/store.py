@@ -10,6 +10,7 @@ import asyncpg
 
 from segsvc.db.conditions import SegmentsNotLive
 from segsvc.db.pool import FAULTS, READ_ONLY_FAULT, Connection
+from segsvc.db.quotas import Quota
 from segsvc.db.sql import statement
 from segsvc.db.values import Expiry, ends_of
 
@@ -105,14 +106,17 @@ async def change(
 
 
 async def list_at(
-    conn: Connection, user_ids: Sequence[int], at: datetime | None = None
+    conn: Connection, user_ids: Sequence[int], at: datetime | None, quota: Quota
 ) -> list[list[str]]:
-    """Return the sorted slugs of each user's segments as of `at`, by default now.
+    """Return the sorted slugs of each user's segments as of `at`, None for now.
 
     Users who were not known become known.
+
+    Raises:
+        QuotaUsedUp: `quota` has none left for them.
     """
     rows = await fetch_at(conn, user_ids, at)
-    await register(conn, {row["user_id"] for row in rows if not row["known"]})
+    await make_known(conn, {row["user_id"] for row in rows if not row["known"]}, quota)
     return [row["segments"] for row in rows]
 
 
@@ -124,8 +128,7 @@ async def fetch_at(
 
 
 async def explain(conn: Connection, user_id: int) -> list[Membership]:
-    """Return why a user is in segments or excluded from them now, in the order of the slugs."""
-    await register(conn, {user_id})
+    """Return why a known user is in segments or excluded from them now, sorted by the slugs."""
     return [Membership(**row) for row in await conn.fetch(EXPLAIN, user_id)]
 
 
@@ -136,18 +139,32 @@ async def list_events(
     after: tuple[datetime, str],
     limit: int,
 ) -> list[Event]:
-    """Return up to `limit` events of a user, in order, from after the one at `after`."""
-    await register(conn, {user_id})
+    """Return up to `limit` events of a known user, in order, from after the one at `after`."""
     rows = await conn.fetch(LIST_EVENTS, user_id, *between, *after, limit)
     return [Event(**row) for row in rows]
 
 
-async def register(conn: Connection, user_ids: set[int]) -> None:
-    """Make users known; a failure is logged and does not fail the read."""
+async def register(conn: Connection, user_ids: set[int]) -> int:
+    """Make users known and return how many were not.
+
+    A failure is logged and does not fail the read.
+    """
     if user_ids:
         try:
-            await conn.execute(REGISTER, list(user_ids), timeout=REGISTER_TIMEOUT)
+            done = await conn.execute(REGISTER, list(user_ids), timeout=REGISTER_TIMEOUT)
+            return int(done.rpartition(" ")[2])
         except asyncpg.ReadOnlySQLTransactionError:
             FAULTS.found(READ_ONLY_FAULT, "the database takes no writes: users stay unknown")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             log.warning("could not register %d users: %r", len(user_ids), error)
+    return 0
+
+
+async def make_known(conn: Connection, user_ids: set[int], quota: Quota) -> None:
+    """Register users who may be known already.
+
+    Raises:
+        QuotaUsedUp: `quota` has none left for them.
+    """
+    quota.take(len(user_ids))
+    quota.give_back(len(user_ids) - await register(conn, user_ids))

@@ -191,6 +191,29 @@ async def test_gzip(client: Client) -> None:
         assert await response.text() == REPORTS_OF_THE_PAST["2024-03"]
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("segments.example.com", 201), ("localhost:8080", 201), ("[::1]:8080", 201),
+        ("127.0.0.1", 201), ("", 400), ("a/b?c", 400), ("u:p@evil", 400), ("a:b", 400),
+        ("a b", 400), ("[::g]", 400), ("a\udcff", 400), ('a"', 400), ("a:123456", 400),
+    ],
+)  # fmt: skip
+async def test_host(client: Client, host: str, status: int) -> None:
+    """A link begins with the host of the request, if that is one."""
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    body = b'{"period": "2026-01"}'
+    writer.write(
+        f"POST {PATH} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n".encode(errors="surrogateescape")
+        + body
+    )
+    answer = (await asyncio.wait_for(reader.readuntil(b"}"), TIMEOUT)).decode()
+    writer.close()
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert (f'"url": "http://{host}/' in answer) == (status == 201)
+
+
 async def test_links_that_are_not_ours(client: Client) -> None:
     """A link altered in any part, unsigned, or signed with another secret is refused."""
     url = await new_link(client, "2024-02", user_id=1000)
