@@ -139,6 +139,7 @@ CREATE TABLE public.membership (
     removed boolean DEFAULT false NOT NULL,
     opened_by text,
     closed_by text,
+    planned boolean DEFAULT false NOT NULL,
     CONSTRAINT membership_period_check CHECK ((valid_from < valid_to)),
     CONSTRAINT membership_user_id_check CHECK ((user_id > 0))
 );
@@ -161,6 +162,8 @@ COMMENT ON COLUMN public.membership.opened_by IS 'Name of the API key that wrote
 
 COMMENT ON COLUMN public.membership.closed_by IS 'Name of the API key that set valid_to, at once or in advance. NULL without a key.';
 
+COMMENT ON COLUMN public.membership.planned IS 'TRUE if it was written before its start. Until then, a later write may replace it.';
+
 CREATE TABLE public.rollout (
     segment_id bigint NOT NULL,
     percent numeric(5,2) NOT NULL,
@@ -176,6 +179,7 @@ END) STORED,
     valid_to timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
     opened_by text,
     closed_by text,
+    planned boolean DEFAULT false NOT NULL,
     CONSTRAINT rollout_percent_check CHECK (((percent >= (0)::numeric) AND (percent <= (100)::numeric))),
     CONSTRAINT rollout_period_check CHECK ((valid_from < valid_to)),
     CONSTRAINT rollout_points_check CHECK ((points <@ '[0,4294967296)'::int8range))
@@ -200,6 +204,8 @@ COMMENT ON COLUMN public.rollout.valid_to IS 'End, exclusive. infinity while it 
 COMMENT ON COLUMN public.rollout.opened_by IS 'Name of the API key that set it. NULL without a key.';
 
 COMMENT ON COLUMN public.rollout.closed_by IS 'Name of the API key that ended it. NULL without a key.';
+
+COMMENT ON COLUMN public.rollout.planned IS 'TRUE if it was written before its start. Until then, a later plan may replace it.';
 
 CREATE TABLE public.segment (
     id bigint NOT NULL,

@@ -21,7 +21,7 @@ from segsvc.db.dedicated import DedicatedConnections
 from segsvc.db.pool import KeptConnection, Pool, connection
 from segsvc.db.quotas import Quotas
 from segsvc.http import cors
-from segsvc.http.app_keys import EXPORTS, IMPORTS, LIMITS, POOL, QUOTAS
+from segsvc.http.app_keys import EXPORTS, IMPORTS, LARGE_READS, LIMITS, POOL, QUOTAS
 from segsvc.http.middlewares import UNDER_WAY, answer_problems, authorize
 from segsvc.http.routes import ROUTES
 from segsvc.observability import access_log, loop_monitor, metrics
@@ -88,7 +88,7 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
         )
     app[LIMITS] = limits
     app[UNDER_WAY] = Counter()
-    app[reads.LARGE_READS] = asyncio.Lock()
+    app[LARGE_READS] = asyncio.Lock()
     app[QUOTAS] = Quotas(limits.new_users)
     app[LINKS] = LinkSettings(secret, public_url)
     app.cleanup_ctx.append(open_pools)

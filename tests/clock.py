@@ -22,8 +22,11 @@ async def pass_time(conn: Connection, span: timedelta) -> None:
             await conn.execute(f"UPDATE {table} SET {moves}", span)  # noqa: S608 (names above)
         await conn.execute("""
             INSERT INTO rollout (
-                segment_id, percent, salt, points, valid_from, valid_to, opened_by, closed_by
+                segment_id, percent, salt, points, valid_from, valid_to, planned,
+                opened_by, closed_by
             )
-            SELECT segment_id, percent, salt, points, valid_from, valid_to, opened_by, closed_by
+            SELECT
+                segment_id, percent, salt, points, valid_from, valid_to, planned,
+                opened_by, closed_by
             FROM moved
         """)

@@ -62,6 +62,7 @@ def test_compose_is_confined() -> None:
         assert service["mem_limit"], name
 
 
+@pytest.mark.slow
 def test_published_secret_is_refused_with_keys(dsn: str) -> None:
     """With the secret of docker-compose.yml, no key is created, and none is served."""
     assert f"${{SEGSVC_SECRET:-{PUBLISHED_SECRET}}}" in (ROOT / "docker-compose.yml").read_text()

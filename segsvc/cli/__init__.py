@@ -11,7 +11,7 @@ from segsvc import __version__
 COMMANDS = {
     "segments": "Create, list, change and delete segments.",
     "members": "Add, remove and list the users of a segment, up to millions in one file.",
-    "user": "Show the segments of the user ID, why, and the history.",
+    "user": "Show the segments of the user ID, why, what is planned, and the history.",
     "serve": "Serve HTTP until SIGINT or SIGTERM.",
     "migrate": "Bring the database schema to this version.",
     "keys": "Create, list and revoke API keys.",

@@ -32,14 +32,18 @@ def members() -> None:
 @members.command()
 @click.argument("slug")
 @click.argument("file", type=click.File("rb"), default="-")
-@click.option("--ttl", type=int, help="Until so many seconds from now.")
+@click.option("--starts-at", help="From a time on, such as 2026-12-01T09:00:00+03:00.")
+@click.option("--ttl", type=int, help="Until so many seconds from the start.")
 @click.option("--expires-at", help="Until a time, such as 2026-12-01T00:00:00Z.")
-def add(slug: str, file: BinaryIO, ttl: int | None, expires_at: str | None) -> None:
+def add(
+    slug: str, file: BinaryIO, starts_at: str | None, ttl: int | None, expires_at: str | None
+) -> None:
     """Add the users of FILE to the segment SLUG; - is standard input.
 
-    Without --ttl and --expires-at they stay for ever. Adding again moves the end.
+    Without --ttl and --expires-at they stay for ever. Adding again moves the end. With --starts-at
+    it is a plan: until then, a later command for the same users replaces it.
     """
-    given = {"ttl": ttl, "expires_at": expires_at}
+    given = {"starts_at": starts_at, "ttl": ttl, "expires_at": expires_at}
     query = {name: value for name, value in given.items() if value is not None}
     client.run(_send(client.path("segments", slug, "members", "add"), file, query))
 

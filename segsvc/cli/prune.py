@@ -5,10 +5,10 @@ from dataclasses import astuple
 import click
 
 from segsvc.api.reports.months import Month
-from segsvc.api.reports.store import now
 from segsvc.cli.database import run_connected
 from segsvc.cli.files import progress
 from segsvc.cli.months import MonthType
+from segsvc.db.clock import now
 from segsvc.db.pool import Connection
 from segsvc.maintenance import prune as store
 

@@ -9,6 +9,7 @@ from segsvc.cli.client import TryAgain
 from segsvc.cli.database import run_connected
 from segsvc.cli.files import progress, whole_file
 from segsvc.cli.months import MonthType
+from segsvc.db import clock
 from segsvc.db.pool import Connection
 from segsvc.db.values import MAX_USER_ID
 
@@ -28,7 +29,7 @@ def report(month: Month, user: int | None, output: str) -> None:
     """  # noqa: D301 (click reads the backspace)
 
     async def work(conn: Connection) -> None:
-        if month.start > await store.now(conn):
+        if month.start > await clock.now(conn):
             raise click.ClickException(f"{month} is in the future (months are UTC)")
         with whole_file(output) as write, progress("events") as advance:
 

@@ -1,5 +1,8 @@
 """`segsvc segments`."""
 
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -20,6 +23,21 @@ class _PercentType(click.ParamType[Decimal]):
             self.fail(f"{value!r} is not a number", param, ctx)
 
 
+class _SpanType(click.ParamType[timedelta]):
+    name = "span"
+
+    def convert(
+        self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,4})([mhdw])", value)
+        if not found:
+            self.fail(f"{value!r} is not a number and m, h, d or w, such as 12h", param, ctx)
+        units = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+        return timedelta(**{units[found[2]]: int(found[1])})
+
+
 @click.group()
 def segments() -> None:
     """Create, list, change and delete segments.
@@ -28,6 +46,7 @@ def segments() -> None:
     Examples:
       segsvc segments create VOICE_MESSAGES --percent 10
       segsvc segments set-percent VOICE_MESSAGES 25
+      segsvc segments plan VOICE_MESSAGES --ramp 50,100 --every 7d --from 2026-12-01T09:00:00Z
     """  # noqa: D301 (click reads the backspace)
 
 
@@ -75,19 +94,97 @@ def delete(slug: str) -> None:
 @segments.command("set-percent")
 @click.argument("slug")
 @click.argument("percent")
-def set_percent(slug: str, percent: str) -> None:
+@click.option(
+    "--plan",
+    type=click.Choice(["keep", "cancel"]),
+    help="What becomes of a plan: keep it from its next step on, or cancel it.",
+)
+def set_percent(slug: str, percent: str, plan: str | None) -> None:
     """Take PERCENT of all users into the segment SLUG automatically.
 
     Users who were added or removed by hand stay in or out at any percentage. 0 takes nobody;
     `none` makes the segment manual again.
     """
-    number = None if percent == "none" else _PercentType()(percent)
+    body: dict[str, Any] = {"percent": _percent(percent)} | ({"plan": plan} if plan else {})
 
     async def work() -> None:
-        body = {"percent": _number(number)}
         click.echo(_line(await client.call("PATCH", client.path("segments", slug), json=body)))
 
     client.run(work())
+
+
+@segments.command()
+@click.argument("slug")
+@click.option("--ramp", help="The percentages one after the other, such as 1,5,25,100 or 10,none.")
+@click.option("--every", type=_SpanType(), help="The time between two of them: 30m, 12h, 1d, 2w.")
+@click.option("--from", "start", help="When the first begins, such as 2026-12-01T09:00:00+03:00.")
+@click.option("--cancel", is_flag=True, help="Cancel what is planned.")
+def plan(
+    slug: str, ramp: str | None, every: timedelta | None, start: str | None, *, cancel: bool
+) -> None:
+    """Plan the percentage of the segment SLUG, show the plan or cancel it.
+
+    The steps come into force by themselves. A new plan replaces the old one as a whole.
+
+    \b
+    Example:
+      segsvc segments plan SLUG --ramp 1,5,25,100 --every 1d --from 2026-12-01T09:00:00+03:00
+    """  # noqa: D301 (click reads the backspace)
+    if (ramp is None) != (start is None) or (cancel and ramp):
+        raise click.UsageError("give --ramp and --from, or --cancel, or none of them")
+    path = client.path("segments", slug, "plan")
+    percents = ramp.split(",") if ramp else []
+    if len(percents) > 1 and every is None:
+        raise click.UsageError("give --every, the time between two steps")
+
+    async def work() -> None:
+        if cancel:
+            await client.call("DELETE", path)
+            click.echo(f"nothing is planned for {slug}")
+            return
+        if start is None:
+            answer = await client.call("GET", path)
+        else:
+            steps = [
+                {"at": at, "percent": _percent(percent)}
+                for percent, at in zip(percents, _times(start, every), strict=False)
+            ]
+            answer = await client.call("PUT", path, json={"steps": steps})
+        for step in answer["steps"]:
+            percent = "manual" if step["percent"] is None else f"{step['percent']:g} %"
+            click.echo(f"{step['at']}  {percent:>8}")
+        if not answer["steps"]:
+            click.echo(f"nothing is planned for {slug}")
+
+    client.run(work())
+
+
+def _times(start: str, every: timedelta | None) -> Iterator[str]:
+    """Yield the times of a ramp.
+
+    Raises:
+        BadParameter: `start` is not a time with an offset, or a step is after year 9999.
+    """
+    try:
+        at = datetime.fromisoformat(start)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise click.BadParameter(
+            f"{start!r} is not a time such as 2026-12-01T09:00:00+03:00", param_hint="--from"
+        )
+    while True:
+        yield at.isoformat()
+        try:
+            at += every or timedelta()
+        except OverflowError:
+            raise click.BadParameter(
+                "the ramp ends after year 9999", param_hint="--every"
+            ) from None
+
+
+def _percent(text: str) -> float | None:
+    return None if text == "none" else _number(_PercentType()(text))
 
 
 def _number(percent: Decimal | None) -> float | None:

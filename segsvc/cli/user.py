@@ -11,7 +11,7 @@ from segsvc.db.values import MAX_USER_ID
 @click.command()
 @click.argument("user_id", metavar="ID", type=click.IntRange(1, MAX_USER_ID))
 def user(user_id: int) -> None:
-    """Show the segments of the user ID, why, and the history.
+    """Show the segments of the user ID, why, what is planned, and the history.
 
     A user is in by percentage if the user's point, a hash of the slug and the id, is below the
     percentage of the segment.
@@ -25,6 +25,11 @@ def user(user_id: int) -> None:
                 click.echo(f"user {user_id} is {title} {len(found)} segments")
             for reason in found:
                 click.echo(f"  {_reason(reason)}")
+        if answer["upcoming"]:
+            click.echo(f"user {user_id} will be in {len(answer['upcoming'])} segments")
+        for plan in answer["upcoming"]:
+            end = f" to {plan['expires_at']}" if plan["expires_at"] else ""
+            click.echo(f"  {plan['slug']:<32}  from {plan['starts_at']}{end}")
         click.echo("history")
         async for page in client.pages(client.path("users", user_id, "history")):
             for event in page["events"]:

@@ -11,5 +11,25 @@ class SegmentsNotLive(_OfSlugs):
     """These slugs name no live segment; nothing was changed."""
 
 
+class PlanPending(Exception):  # noqa: N818 (a condition that callers ask about)
+    """The percentage of the segment is planned, and the request does not say what becomes of it."""
+
+
+class PlanChanged(Exception):  # noqa: N818 (a condition that callers ask about)
+    """The plan is not the one that the request names; nothing was changed."""
+
+
+class PastStep(Exception):  # noqa: N818 (a condition that callers ask about)
+    """The first step of a plan is not in the future; nothing was changed."""
+
+
+class PastPreview(Exception):  # noqa: N818 (a condition that callers ask about)
+    """The time of a preview is over."""
+
+
+class PastStart(_OfSlugs):
+    """The memberships in these segments would have started already; nothing was changed."""
+
+
 class PastExpiry(_OfSlugs):
-    """The memberships in these segments would have ended already; nothing was changed."""
+    """The memberships in these segments would end before they begin; nothing was changed."""

@@ -3,30 +3,54 @@
 import re
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from segsvc.db.conditions import PastExpiry
+from segsvc.db.conditions import PastExpiry, PastStart
 
 MAX_USER_ID = 2**63 - 1
 SLUG = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
-# The end of a membership: a time, a time to live from the write on, or no end.
+# The end of a membership: a time, a time to live from its start on, or no end.
 Expiry = datetime | timedelta | None
+
+
+class Term(NamedTuple):
+    """When a membership holds: from its start, None for now, to its end."""
+
+    starts_at: datetime | None = None
+    expiry: Expiry = None
+
+
+class Bounds(NamedTuple):
+    """A term as times: None for now, and for no end."""
+
+    start: datetime | None
+    end: datetime | None
+
 
 # What takes the output of COPY, piece by piece.
 Sink = Callable[[bytes], Coroutine[Any, Any, None]]
 
 
-def ends_of(expiries: Mapping[str, Expiry], now: datetime) -> dict[str, datetime | None]:
-    """Return the ends of memberships in some segments, by slug, as times.
+def bounds_of(terms: Mapping[str, Term], now: datetime) -> dict[str, Bounds]:
+    """Return the bounds of memberships in some segments, by slug.
 
     Raises:
-        PastExpiry: some of them are not after `now`.
+        PastStart: some of them would start at `now` or before it.
+        PastExpiry: some of them would end at their start or before it.
     """
-    ends = {s: now + end if isinstance(end, timedelta) else end for s, end in expiries.items()}
-    if past := {slug for slug, end in ends.items() if end is not None and end <= now}:
+    if past := {slug for slug, term in terms.items() if term.starts_at and term.starts_at <= now}:
+        raise PastStart(past)
+    bounds = {}
+    for slug, (starts_at, expiry) in terms.items():
+        start = starts_at or now
+        end = start + expiry if isinstance(expiry, timedelta) else expiry
+        if end is not None and end <= start:
+            past.add(slug)
+        bounds[slug] = Bounds(starts_at, end)
+    if past:
         raise PastExpiry(past)
-    return ends
+    return bounds
 
 
 def rfc3339(moment: datetime) -> str:

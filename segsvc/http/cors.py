@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-METHODS = "GET, HEAD, POST, PATCH, DELETE"
-HEADERS = "Authorization, Content-Type, Content-Encoding, If-None-Match, X-Request-ID"
+METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
+HEADERS = "Authorization, Content-Type, Content-Encoding, If-Match, If-None-Match, X-Request-ID"
 EXPOSED = "ETag, Location, Retry-After, X-Request-ID"
 
 # Seconds for which a browser may cache the answer to a preflight.

@@ -23,6 +23,7 @@ MAX_TTL = 10 * 365 * 24 * 60 * 60
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
 
+_PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,2})?")
 _DECIMAL = re.compile(r"[1-9][0-9]{0,18}")
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
@@ -210,6 +211,22 @@ class Percent(DescribedField):
 
     def _serialize(self, value: Decimal | None, *_: Any, **__: Any) -> float | None:
         return None if value is None else float(value)
+
+
+class PercentText(Percent):
+    """A percentage in decimal digits; `none` for a manual segment."""
+
+    json_schema: ClassVar = {
+        "type": "string",
+        "pattern": f"^({_PERCENT.pattern}|none)$",
+        "examples": ["25"],
+    }
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        if value == "none":
+            return None
+        is_number = isinstance(value, str) and _PERCENT.fullmatch(value)
+        return super()._deserialize(Decimal(value) if is_number else value)
 
 
 class Point(DescribedField):

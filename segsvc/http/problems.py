@@ -131,6 +131,27 @@ class SlugTaken(Problem):
     status, slug, title = 409, "slug-taken", "The slug is taken by a live segment"
 
 
+class PlanPending(Problem):
+    """The percentage is planned, and the request does not say what becomes of the plan."""
+
+    status, slug, title = 409, "plan-pending", "The percentage has a plan"
+
+    def __init__(self) -> None:
+        super().__init__(
+            'say what becomes of the plan: "plan": "keep" changes the percentage until its next'
+            ' step, "plan": "cancel" for good; nothing was changed'
+        )
+
+
+class PlanChanged(Problem):
+    """The plan is not the one that If-Match names."""
+
+    status, slug, title = 412, "plan-changed", "Another request has changed the plan"
+
+    def __init__(self) -> None:
+        super().__init__("read the plan again, and send its ETag in If-Match; nothing was changed")
+
+
 class TooLarge(Problem):
     """The body is over the limit."""
 

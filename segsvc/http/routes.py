@@ -64,7 +64,13 @@ class Route:
     @property
     def definition(self) -> web.RouteDef:
         """The route as aiohttp takes it."""
-        define = {"GET": web.get, "POST": web.post, "PATCH": web.patch, "DELETE": web.delete}
+        define = {
+            "GET": web.get,
+            "POST": web.post,
+            "PUT": web.put,
+            "PATCH": web.patch,
+            "DELETE": web.delete,
+        }
         return define[self.method](self.path, self.handler)
 
     @property
@@ -103,6 +109,10 @@ class Routes:
     def post(self, path: str, **declared: Any) -> Callable[[Handler], Handler]:
         """Declare a POST route."""
         return self._declare("POST", path, declared)
+
+    def put(self, path: str, **declared: Any) -> Callable[[Handler], Handler]:
+        """Declare a PUT route."""
+        return self._declare("PUT", path, declared)
 
     def patch(self, path: str, **declared: Any) -> Callable[[Handler], Handler]:
         """Declare a PATCH route."""

@@ -15,6 +15,8 @@ _EXAMPLES = (
     problems.MethodNotAllowed("use GET, POST", headers={"Allow": "GET, POST"}),
     problems.TooSlow("nothing came for 30 seconds"),
     problems.SlugTaken("VOICE_MESSAGES is live: delete it first, or take another slug"),
+    problems.PlanPending(),
+    problems.PlanChanged(),
     problems.TooLarge("the limit is 262144 bytes"),
     problems.UnsupportedMediaType("send JSON with the header Content-Type: application/json"),
     problems.UnsupportedExpectation(),

@@ -5,81 +5,143 @@
 -- $1 segment_id bigint
 -- $2 now        timestamptz, read after the users were locked
 -- $3 included   boolean, true to add and false to remove
--- $4 until      timestamptz, the end of what is added, after $2; null for no end
--- $5 actor      text, null without an API key
+-- $4 since      timestamptz, the start of what is added, after $2; null for now
+-- $5 until      timestamptz, the end of what is added, after the start; null for no end
+-- $6 actor      text, null without an API key
 --
 -- Returns: one row: changed bigint, the number of users for whom something changed
--- Locks:   the periods that it closes or extends; the locks of the users exclude other writers
+-- Locks:   the periods that it closes, moves or deletes; the locks of the users exclude other
+--          writers
 -- Index:   membership_segment_id_user_id_idx
 --
--- The table in users/change says what a request does to the current period. The ids are in the
--- temporary table `staged`. The rows are inserted in the order of the user ids: in another order, a
--- million rows take more than twice the time. The header of users/change says why this is a
--- separate statement.
+-- The table in users/change says what a request does. The ids are in the temporary table `staged`.
+-- The rows are inserted in the order of the user ids: in another order, a million rows take more
+-- than twice the time. The header of users/change says why this is a separate statement.
 
 WITH requested AS (
     SELECT
         $3::boolean AS included,
-        coalesce($4::timestamptz, 'infinity') AS valid_to,
-        $3::boolean OR EXISTS (
+        coalesce($4::timestamptz, $2::timestamptz) AS valid_from,
+        coalesce($5::timestamptz, 'infinity') AS valid_to,
+        exists(
             SELECT FROM rollout AS r
-            WHERE r.segment_id = $1::bigint AND r.valid_to = 'infinity'
-        ) AS opens
+            WHERE
+                r.segment_id = $1::bigint
+                AND r.valid_to > $2::timestamptz
+                AND r.valid_from <= $2::timestamptz
+        ) AS automatic
 ),
 
-current_period AS (
-    SELECT DISTINCT ON (staged.user_id)
-        staged.user_id,
+-- MATERIALIZED: read twice below, and always as of before the writes.
+met AS MATERIALIZED (
+    SELECT
+        staged_user.user_id,
+        requested.valid_from,
         m.included AS was_included,
+        m.valid_from AS old_valid_from,
         m.valid_to AS old_valid_to,
-        greatest($2::timestamptz, m.valid_from + interval '1 microsecond') AS change_at
-    FROM staged
+        coalesce(
+            m.planned AND m.valid_from > $2::timestamptz AND m.valid_from >= requested.valid_from,
+            FALSE
+        ) AS is_plan
+    FROM (SELECT DISTINCT staged.user_id FROM staged) AS staged_user
+    CROSS JOIN requested
     LEFT JOIN membership AS m
         ON
             m.segment_id = $1::bigint
-            AND staged.user_id = m.user_id
-            AND m.valid_to > $2::timestamptz
-    ORDER BY staged.user_id ASC, m.valid_to DESC
+            AND staged_user.user_id = m.user_id
+            AND m.valid_to > coalesce($4::timestamptz, $2::timestamptz)
+),
+
+current_period AS (
+    SELECT
+        met.user_id,
+        (
+            array_agg(met.was_included ORDER BY met.old_valid_to DESC)
+            FILTER (WHERE NOT met.is_plan)
+        )[1] AS was_included,
+        max(met.old_valid_to) FILTER (WHERE NOT met.is_plan) AS old_valid_to,
+        greatest(
+            met.valid_from,
+            max(met.old_valid_from) FILTER (WHERE NOT met.is_plan) + interval '1 microsecond'
+        ) AS change_at,
+        count(*) FILTER (WHERE met.is_plan) AS plans,
+        count(*) FILTER (
+            WHERE
+            met.is_plan
+            AND met.old_valid_from = met.valid_from
+            AND met.old_valid_to = coalesce($5::timestamptz, 'infinity')
+        ) AS same_plans
+    FROM met
+    GROUP BY met.user_id, met.valid_from
 ),
 
 -- MATERIALIZED: read three times below, and always as of before the writes.
 changed AS MATERIALIZED (
     SELECT
         c.user_id,
+        c.was_included,
         c.old_valid_to,
         c.change_at,
-        requested.opens OR c.was_included IS NOT NULL AS opens,
         greatest(requested.valid_to, c.change_at + interval '1 microsecond') AS valid_to,
-        requested.included AND coalesce(c.was_included, FALSE) AS moves_end
+        coalesce(requested.included = c.was_included, FALSE) AS moves_end,
+        requested.included OR c.was_included IS NOT NULL OR requested.automatic AS opens
     FROM current_period AS c
     CROSS JOIN requested
     WHERE
         CASE
-            WHEN c.was_included IS NULL THEN requested.opens
-            WHEN requested.included AND c.was_included THEN requested.valid_to <> c.old_valid_to
-            ELSE requested.included <> c.was_included
+            WHEN requested.included = c.was_included
+                THEN requested.valid_to <> c.old_valid_to OR c.plans > 0
+            WHEN c.was_included IS NOT NULL THEN TRUE
+            WHEN requested.included THEN c.plans <> 1 OR c.same_plans <> 1
+            ELSE c.plans > 0 OR requested.automatic
         END
+),
+
+-- What is written below waits for what is written above, by count(*), as in users/change.
+cancelled AS (
+    DELETE FROM membership AS m
+    USING met
+    INNER JOIN changed ON met.user_id = changed.user_id
+    WHERE
+        met.is_plan
+        AND m.segment_id = $1::bigint
+        AND m.user_id = met.user_id
+        AND m.valid_to = met.old_valid_to
+    RETURNING m.user_id
+),
+
+after_cancel AS (
+    SELECT count(*) AS periods
+    FROM cancelled
 ),
 
 closed AS (
     UPDATE membership AS m
     SET
         valid_to = CASE WHEN changed.moves_end THEN changed.valid_to ELSE changed.change_at END,
-        removed = NOT $3::boolean,
+        removed = NOT $3::boolean AND NOT changed.moves_end,
         closed_by = CASE
-            WHEN NOT changed.moves_end OR changed.valid_to < 'infinity' THEN $5::text
+            WHEN NOT changed.moves_end OR changed.valid_to < 'infinity' THEN $6::text
         END
-    FROM changed
+    FROM after_cancel
+    CROSS JOIN changed
     WHERE
         m.user_id = changed.user_id
         AND m.segment_id = $1::bigint
         AND m.valid_to = changed.old_valid_to
+        AND changed.was_included IS NOT NULL
     RETURNING m.user_id
+),
+
+after_close AS (
+    SELECT count(*) AS periods
+    FROM closed
 ),
 
 opened AS (
     INSERT INTO membership (
-        user_id, segment_id, included, valid_from, valid_to, opened_by, closed_by
+        user_id, segment_id, included, valid_from, valid_to, planned, opened_by, closed_by
     )
     SELECT
         changed.user_id,
@@ -87,10 +149,11 @@ opened AS (
         $3::boolean AS included,
         changed.change_at AS valid_from,
         changed.valid_to,
-        $5::text AS opened_by,
-        CASE WHEN changed.valid_to < 'infinity' THEN $5::text END AS closed_by
-    -- count(*) makes the insert wait for the updates, as in users/change.
-    FROM (SELECT count(*) AS periods FROM closed) AS after_close
+        $4::timestamptz IS NOT NULL AS planned,
+        $6::text AS opened_by,
+        CASE WHEN changed.valid_to < 'infinity' THEN $6::text END AS closed_by
+    FROM after_cancel
+    CROSS JOIN after_close
     CROSS JOIN changed
     WHERE changed.opens AND NOT changed.moves_end
     ORDER BY changed.user_id

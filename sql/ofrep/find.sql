@@ -18,7 +18,7 @@ SELECT
     m.segment_id IS NOT NULL AS by_hand
 FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (user_id, slug, ordinal)
 LEFT JOIN segment AS s ON asked.slug = s.slug AND s.deleted_at = 'infinity'
-LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to = 'infinity'
+LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to > now() AND r.valid_from <= now()
 LEFT JOIN membership AS m
     ON
         asked.user_id = m.user_id

@@ -11,6 +11,6 @@ SELECT
     s.slug,
     r.segment_id IS NOT NULL AS automatic
 FROM segment AS s
-LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to = 'infinity'
+LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to > now() AND r.valid_from <= now()
 WHERE s.deleted_at = 'infinity'
 ORDER BY s.slug

@@ -1,5 +1,5 @@
 -- sql/segments/delete.sql
--- Ends the life of a segment and its rollout: at most two rows, however many members it has.
+-- Ends the life of a segment and its rollout, and deletes the plan of its percentage.
 -- Needs: segments/lock_slug, segments/lock.
 --
 -- $1 id    bigint
@@ -7,18 +7,26 @@
 -- $3 actor text, null without an API key
 --
 -- Returns: nothing
--- Locks:   both rows; the lock of the segment excludes other writers
+-- Locks:   these rows; the lock of the segment excludes other writers
 -- Index:   segment_pkey
 --
--- Membership already ends with the life of the segment. The rollout is closed too, so that reads do
--- not scan the rollouts of deleted segments.
+-- These are few rows, however many members it has: membership ends with the life of the segment.
+-- The rollout is closed too, so that reads do not scan the rollouts of deleted segments.
 
-WITH closed AS (
+WITH cancelled AS (
+    DELETE FROM rollout AS r
+    WHERE r.segment_id = $1::bigint AND r.planned AND r.valid_from > $2::timestamptz
+),
+
+closed AS (
     UPDATE rollout AS r
     SET
         valid_to = greatest($2::timestamptz, r.valid_from + interval '1 microsecond'),
         closed_by = $3::text
-    WHERE r.segment_id = $1::bigint AND r.valid_to = 'infinity'
+    WHERE
+        r.segment_id = $1::bigint
+        AND r.valid_to > $2::timestamptz
+        AND NOT (r.planned AND r.valid_from > $2::timestamptz)
 )
 
 UPDATE segment AS s

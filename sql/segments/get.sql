@@ -19,5 +19,5 @@ SELECT
         WHERE m.segment_id = s.id AND m.included AND m.valid_from <= now() AND m.valid_to > now()
     ) AS members
 FROM segment AS s
-LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to = 'infinity'
+LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to > now() AND r.valid_from <= now()
 WHERE s.slug = $1::text AND s.deleted_at = 'infinity'

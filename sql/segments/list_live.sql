@@ -14,7 +14,7 @@ SELECT
     r.percent,
     s.created_at
 FROM segment AS s
-LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to = 'infinity'
+LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to > now() AND r.valid_from <= now()
 WHERE s.deleted_at = 'infinity' AND s.slug > $1::text
 ORDER BY s.slug
 LIMIT $2::bigint

@@ -79,6 +79,56 @@ def test_another_program_answers(body: bytes) -> None:
 
 
 @pytest.mark.slow
+def test_plan(url: str) -> None:
+    """A ramp is planned, shown and cancelled; what is wrong with it is said."""
+    done(url, "segments", "create", "A")
+    ramp = ("segments", "plan", "A", "--ramp", "5,100,none", "--every", "12h")
+    shown = [
+        "2098-01-01T00:00:00.000000Z       5 %",
+        "2098-01-01T12:00:00.000000Z     100 %",
+        "2098-01-02T00:00:00.000000Z    manual",
+    ]
+    assert done(url, *ramp, "--from", "2098-01-01T03:00:00+03:00") == shown
+    assert done(url, "segments", "plan", "A") == shown
+    assert "plan" in refused(url, "segments", "set-percent", "A", "1")
+    assert "1 %" in done(url, "segments", "set-percent", "A", "1", "--plan", "keep")[0]
+    nothing = ["nothing is planned for A"]
+    assert done(url, "segments", "plan", "A", "--cancel") == nothing
+    assert done(url, "segments", "plan", "A") == nothing
+    assert "steps/0/at" in refused(url, *ramp, "--from", "2024-01-01T00:00:00Z")
+    for wrong in (
+        (*ramp,),
+        (*ramp, "--from", "2098-01-01"),
+        (*ramp, "--from", "9999-12-31T23:00:00Z"),
+        (*ramp, "--from", "2098-01-01T00:00:00Z", "--cancel"),
+        ("segments", "plan", "A", "--ramp", "1,2", "--from", "2098-01-01T00:00:00Z"),
+        (
+            "segments",
+            "plan",
+            "A",
+            "--ramp",
+            "1,x",
+            "--every",
+            "1d",
+            "--from",
+            "2098-01-01T00:00:00Z",
+        ),
+        (
+            "segments",
+            "plan",
+            "A",
+            "--ramp",
+            "1,2",
+            "--every",
+            "d",
+            "--from",
+            "2098-01-01T00:00:00Z",
+        ),
+    ):
+        refused(url, *wrong, status=2)
+
+
+@pytest.mark.slow
 async def test_more_than_a_page(url: str, conn: Connection) -> None:
     """More segments, and more events of a user, than a page holds are all shown."""
     await conn.execute("""

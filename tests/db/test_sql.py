@@ -94,7 +94,7 @@ async def stage(conn: Connection, name: str) -> None:
 # What runs seldom, and is planned for its values.
 VALUES = {
     "maintenance/replay": "'{1,2,3}'",
-    "members/change": "1, '2026-07-01', true, null, null",
+    "members/change": "1, '2026-07-01', true, null, null, null",
     "members/list": "1, 0, 100",
     "members/lock_users": "",
     "reports/copy_month": "'2026-07-01', '2026-08-01'",

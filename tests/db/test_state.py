@@ -18,7 +18,7 @@ from aiohttp.web import AppRunner
 
 from segsvc.api.reports import store as reports
 from segsvc.app import create_app
-from segsvc.db import migrations, state
+from segsvc.db import clock, migrations, state
 from segsvc.db.pool import Connection, session
 from tests import lock_waits
 from tests.api_calls import call, change, create, read
@@ -32,6 +32,7 @@ GRANTS = """
     GRANT USAGE ON SCHEMA public TO {role};
     GRANT SELECT ON _yoyo_migration TO {role};
     GRANT SELECT, INSERT, UPDATE ON segment, rollout, users, membership, api_key TO {role};
+    GRANT DELETE ON rollout, membership TO {role};
 """
 
 
@@ -117,7 +118,7 @@ async def test_a_right_is_missing(
 @pytest.mark.parametrize(
     ("command", "cure"),
     [
-        (["prune", "--before", "2024-01"], "GRANT DELETE ON TABLE membership TO {role}"),
+        (["prune", "--before", "2024-01"], "GRANT DELETE ON TABLE segment TO {role}"),
         (["check"], "GRANT SELECT ON TABLE segment TO {role}"),
         (["report", "2024-01"], "GRANT SELECT ON TABLE segment TO {role}"),
         (["keys", "create", "ann", "--role", "reader"], "GRANT INSERT, UPDATE ON TABLE api_key"),
@@ -285,7 +286,7 @@ def test_standby(tmp_path: Path) -> None:
 async def check_report(primary: str, standby: str) -> None:
     """A standby refuses a month that it may not have replayed whole, and reports it later."""
     async with session(standby) as conn, session(primary) as writer:
-        now = await reports.now(conn)
+        now = await clock.now(conn)
         last_month = f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
         ended = run("report", last_month, database_url=standby)
         assert ended.returncode == 3

@@ -245,6 +245,8 @@ def test_contract_is_whole() -> None:
     elsewhere = {
         problems.KeyRequired,
         problems.MalformedRequest,
+        problems.PlanPending,
+        problems.PlanChanged,
         problems.UnsupportedExpectation,
         problems.TooManyRequests,
         problems.TooManyNewUsers,

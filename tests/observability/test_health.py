@@ -105,6 +105,7 @@ async def test_requests_are_counted(client: Client) -> None:
                 "GET",
                 "HEAD",
                 "POST",
+                "PUT",
                 "PATCH",
                 "DELETE",
                 "unmatched",

@@ -7,20 +7,20 @@ from aiohttp import web
 
 from segsvc.api.members import store
 from segsvc.api.members.schemas import (
-    EXPIRY_QUERY,
     IMPORTED,
     MEMBER_LIST,
     MEMBER_PAGE,
     MEMBERS_CSV,
+    TERM_QUERY,
     USER_IDS_FILE,
 )
 from segsvc.api.members.user_id_file import BadLines, TooManyLines, UserIdFile, WrongFormat
 from segsvc.api.segments import store as segments
 from segsvc.auth.keys import actor, identify_again
 from segsvc.auth.roles import Role
-from segsvc.db.conditions import PastExpiry
+from segsvc.db.conditions import PastExpiry, PastStart
 from segsvc.db.pool import connection
-from segsvc.db.values import Expiry
+from segsvc.db.values import Term
 from segsvc.http import body_stream, problems
 from segsvc.http.app_keys import EXPORTS, IMPORTS, LIMITS, POOL
 from segsvc.http.csv_stream import accepts, stream_csv
@@ -39,6 +39,9 @@ from segsvc.http.routes import Routes
 # A file says itself whether it is in UTF-16.
 CHARSETS = {"utf-8", "utf8", "us-ascii", "utf-16"}
 
+# From now on, without an end.
+NOW = Term()
+
 # Seconds that a client has to send a file.
 IMPORT_SECONDS = 3600
 
@@ -48,14 +51,14 @@ ROUTES = Routes("members", "All users of a segment: import files of a million, l
 @ROUTES.post(
     "/segments/{slug}/members/add",
     role=Role.EDITOR,
-    query=EXPIRY_QUERY,
+    query=TERM_QUERY,
     body=USER_IDS_FILE,
     answers=(IMPORTED,),
     problems=(SegmentNotFound, problems.WrongFormat, InvalidLines, Busy),
 )
 async def add_members(request: web.Request) -> web.Response:
     """Add the users of a file: all of them or none."""
-    return await _import(request, included=True, expiry=read_query(request, EXPIRY_QUERY))
+    return await _import(request, included=True, term=read_query(request, TERM_QUERY))
 
 
 @ROUTES.post(
@@ -98,7 +101,7 @@ async def list_members(request: web.Request) -> web.StreamResponse:
     return await list_response(MEMBER_LIST, answer, len(members), {"Vary": "Accept"})
 
 
-async def _import(request: web.Request, *, included: bool, expiry: Expiry = None) -> web.Response:
+async def _import(request: web.Request, *, included: bool, term: Term = NOW) -> web.Response:
     """Add or remove the users of the file in the body.
 
     The file is received before any lock is taken, because that may take long. The change is one
@@ -118,7 +121,7 @@ async def _import(request: web.Request, *, included: bool, expiry: Expiry = None
             await identify_again(request)
             async with conn.transaction():
                 changed = await store.change(
-                    conn, slug, included=included, expiry=expiry, actor=actor(request)
+                    conn, slug, included=included, term=term, actor=actor(request)
                 )
     unchanged = file.received - changed
     counts = {"received": file.received, "changed": changed, "unchanged": unchanged}
@@ -136,6 +139,9 @@ def _refusals() -> Iterator[None]:
         raise InvalidLines(error.lines, more=error.more) from None
     except TooManyLines as error:
         raise TooLarge(f"the operator's limit is {error.limit} user ids in one file") from None
-    except PastExpiry:
+    except PastStart:
         detail = "is not in the future"
+        raise InvalidRequest([{"pointer": pointer("starts_at"), "detail": detail}]) from None
+    except PastExpiry:
+        detail = "is not after the start, now or starts_at"
         raise InvalidRequest([{"pointer": pointer("expires_at"), "detail": detail}]) from None

@@ -5,21 +5,20 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
-from segsvc.api.users.schemas import ExpirySchema
-from segsvc.db.values import Expiry
+from segsvc.api.users.schemas import TermSchema
+from segsvc.db.values import Term
 from segsvc.http.fields import FormattedTimestamp, PageSize, TTLText, UserId, UserIdCursor
 from segsvc.http.routes import Text
 
 
-class ExpiryQuerySchema(ExpirySchema):
-    """`?expires_at` or `?ttl`, not both."""
+class TermQuerySchema(TermSchema):
+    """`?starts_at` and `?expires_at` or `?ttl`, not both."""
 
     ttl = TTLText()
 
     @post_load
-    def _build(self, data: Mapping[str, Any], **_: Any) -> Expiry:
-        expiry: Expiry = data.get("expires_at", data.get("ttl"))
-        return expiry
+    def _build(self, data: Mapping[str, Any], **_: Any) -> Term:
+        return Term(data.get("starts_at"), data.get("expires_at", data.get("ttl")))
 
 
 class MemberPageSchema(Schema):
@@ -53,7 +52,7 @@ class MemberListSchema(Schema):
     next = UserIdCursor(required=True, allow_none=True)
 
 
-EXPIRY_QUERY = ExpiryQuerySchema()
+TERM_QUERY = TermQuerySchema()
 MEMBER_PAGE = MemberPageSchema()
 IMPORTED = ImportedSchema()
 MEMBER_LIST = MemberListSchema()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from segsvc.db.conditions import SegmentsNotLive
 from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
-from segsvc.db.values import Expiry, Sink, ends_of
+from segsvc.db.values import Sink, Term, bounds_of
 
 STAGE = statement("members/stage")
 ANALYZE_STAGED = statement("members/analyze_staged")
@@ -38,21 +38,22 @@ async def change(
     slug: str,
     *,
     included: bool,
-    expiry: Expiry = None,
+    term: Term,
     actor: str | None = None,
 ) -> int:
     """Add the received users to a segment or remove them; return how many of them changed.
 
     Raises:
         SegmentsNotLive: the slug is not live; nothing was changed.
-        PastExpiry: the memberships would end in the past; nothing was changed.
+        PastStart: the memberships would start in the past; nothing was changed.
+        PastExpiry: the memberships would end before they start; nothing was changed.
     """
     segment_id = await conn.fetchval(LOCK_SEGMENT, slug)
     if segment_id is None:
         raise SegmentsNotLive({slug})
     now = await conn.fetchval(LOCK_USERS)
-    end = ends_of({slug: expiry}, now)[slug]
-    changed: int = await conn.fetchval(CHANGE, segment_id, now, included, end, actor)
+    start, end = bounds_of({slug: term}, now)[slug]
+    changed: int = await conn.fetchval(CHANGE, segment_id, now, included, start, end, actor)
     return changed
 
 

@@ -7,6 +7,7 @@ from aiohttp import web
 from segsvc.api.reports import links, store
 from segsvc.api.reports.schemas import NEW_REPORT, REPORT_CSV, REPORT_LINK, MonthField
 from segsvc.auth.roles import Role
+from segsvc.db import clock
 from segsvc.db.pool import connection
 from segsvc.http.app_keys import EXPORTS, POOL
 from segsvc.http.csv_stream import stream_csv
@@ -50,7 +51,7 @@ async def create_report(request: web.Request) -> web.Response:
     """Make a link to the report of a month; the link is valid for a day."""
     report = await read_body(request, NEW_REPORT)
     async with connection(request.app[POOL]) as conn:
-        now = await store.now(conn)
+        now = await clock.now(conn)
     if report.month.start > now:
         detail = "is in the future (months are UTC)"
         raise InvalidRequest([{"pointer": pointer("period"), "detail": detail}])
@@ -80,7 +81,7 @@ async def download_report(request: web.Request) -> web.StreamResponse:
     except links.LinkRefused as error:
         raise Forbidden(str(error)) from None
     async with request.app[EXPORTS].open() as conn:
-        if expires_at <= await store.now(conn):
+        if expires_at <= await clock.now(conn):
             raise Forbidden("the link has expired: ask POST /reports for another")
         try:
             return await stream_csv(

@@ -10,7 +10,6 @@ from segsvc.db.values import Sink, rfc3339
 
 COPY_MONTH = statement("reports/copy_month")
 COPY_MONTH_OF_USER = statement("reports/copy_month_of_user")
-GET_NOW = statement("reports/get_now")
 GET_REPLAY = statement("reports/get_replay")
 LIST_WRITERS = statement("reports/list_writers")
 
@@ -25,12 +24,6 @@ LONGEST_WRITE = timedelta(hours=1, minutes=1)
 
 class Incomplete(Exception):  # noqa: N818 (a state, not a mistake)
     """The report of a month that is over may miss an event; the message says why."""
-
-
-async def now(conn: Connection) -> datetime:
-    """Return the database's time."""
-    moment: datetime = await conn.fetchval(GET_NOW)
-    return moment
 
 
 async def settle(conn: Connection, end: datetime) -> None:

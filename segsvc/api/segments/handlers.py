@@ -7,17 +7,23 @@ from aiohttp import web
 from segsvc.api.segments import store
 from segsvc.api.segments.schemas import (
     NEW_SEGMENT,
+    PLAN,
+    PREVIEW,
+    PREVIEW_QUERY,
     SEGMENT,
     SEGMENT_CHANGE,
     SEGMENT_LIST,
     SEGMENT_PAGE,
+    STORED_PLAN,
 )
 from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
+from segsvc.db.conditions import PastPreview, PastStep, PlanChanged, PlanPending
 from segsvc.db.pool import connection
-from segsvc.http.app_keys import POOL
-from segsvc.http.problems import SegmentNotFound, SlugTaken
-from segsvc.http.requests import NO_PARAMETERS, read_body, read_query, read_slug
+from segsvc.http import problems
+from segsvc.http.app_keys import LARGE_READS, POOL
+from segsvc.http.problems import InvalidRequest, SegmentNotFound, SlugTaken
+from segsvc.http.requests import NO_PARAMETERS, pointer, read_body, read_query, read_slug
 from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
 
@@ -72,7 +78,7 @@ async def get_segment(request: web.Request) -> web.Response:
     body=SEGMENT_CHANGE,
     example={"percent": 50},
     answers=(SEGMENT,),
-    problems=(SegmentNotFound,),
+    problems=(SegmentNotFound, problems.PlanPending),
 )
 async def change_segment(request: web.Request) -> web.Response:
     """Change the description or the percentage; a percentage of null makes the segment manual."""
@@ -80,7 +86,11 @@ async def change_segment(request: web.Request) -> web.Response:
     changes = await read_body(request, SEGMENT_CHANGE)
     async with connection(request.app[POOL]) as conn:
         async with conn.transaction():
-            await store.change(conn, slug, changes, actor(request))
+            try:
+                await store.change(conn, slug, changes, actor(request))
+            except PlanPending:
+                raise problems.PlanPending from None
+        changes.pop("plan", None)
         # Counting the members of a large segment takes time, so it is done after the locks are
         # gone. What another request changed since then is not part of this answer.
         segment = replace(await store.get(conn, slug), **changes)
@@ -94,6 +104,88 @@ async def delete_segment(request: web.Request) -> web.Response:
     async with connection(request.app[POOL]) as conn, conn.transaction():
         await store.delete(conn, slug, actor(request))
     return web.Response(status=204)
+
+
+@ROUTES.get(
+    "/segments/{slug}/plan",
+    role=Role.EDITOR,
+    answers=(STORED_PLAN,),
+    problems=(SegmentNotFound,),
+)
+async def get_plan(request: web.Request) -> web.Response:
+    """Show what is planned for the percentage of a segment, with an entity tag."""
+    slug = _slug(request)
+    async with connection(request.app[POOL]) as conn:
+        return _plan_response(await store.get_plan(conn, slug))
+
+
+@ROUTES.put(
+    "/segments/{slug}/plan",
+    role=Role.EDITOR,
+    body=PLAN,
+    example={
+        "steps": [
+            {"at": "2098-12-01T09:00:00+03:00", "percent": 5},
+            {"at": "2098-12-02T09:00:00+03:00", "percent": 100},
+        ]
+    },
+    answers=(STORED_PLAN,),
+    problems=(SegmentNotFound, problems.PlanChanged),
+)
+async def set_plan(request: web.Request) -> web.Response:
+    """Replace what is planned for the percentage; with `If-Match`, only the plan that was read."""
+    slug = read_slug(request)
+    plan = await read_body(request, PLAN)
+    return _plan_response(await _set_plan(request, slug, plan["steps"]))
+
+
+@ROUTES.delete(
+    "/segments/{slug}/plan",
+    role=Role.EDITOR,
+    status=204,
+    problems=(SegmentNotFound, problems.PlanChanged),
+)
+async def cancel_plan(request: web.Request) -> web.Response:
+    """Cancel what is planned for the percentage; with `If-Match`, only the plan that was read."""
+    await _set_plan(request, _slug(request), [])
+    return web.Response(status=204)
+
+
+@ROUTES.get(
+    "/segments/{slug}/preview",
+    role=Role.EDITOR,
+    query=PREVIEW_QUERY,
+    answers=(PREVIEW,),
+    problems=(SegmentNotFound,),
+)
+async def preview_percent(request: web.Request) -> web.Response:
+    """Count the known users who would enter and leave with another percentage, now or later."""
+    slug = read_slug(request)
+    query = read_query(request, PREVIEW_QUERY)
+    try:
+        async with request.app[LARGE_READS], connection(request.app[POOL]) as conn:
+            found = await store.preview(conn, slug, query["percent"], query["at"])
+    except PastPreview:
+        raise InvalidRequest([{"pointer": pointer("at"), "detail": "is in the past"}]) from None
+    return json_response(PREVIEW, found)
+
+
+async def _set_plan(request: web.Request, slug: str, steps: list[store.Step]) -> store.Plan:
+    etags = None if request.if_match is None else {tag.value for tag in request.if_match}
+    try:
+        async with connection(request.app[POOL]) as conn, conn.transaction():
+            return await store.set_plan(conn, slug, steps, etags, actor(request))
+    except PlanChanged:
+        raise problems.PlanChanged from None
+    except PastStep:
+        detail = "is not in the future"
+        raise InvalidRequest([{"pointer": pointer("steps", 0, "at"), "detail": detail}]) from None
+
+
+def _plan_response(plan: store.Plan) -> web.Response:
+    response = json_response(STORED_PLAN, plan)
+    response.etag = plan.etag
+    return response
 
 
 def _slug(request: web.Request) -> str:

@@ -1,11 +1,15 @@
 """Schemas of segments."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
-from marshmallow import Schema, ValidationError, fields, validates_schema
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from segsvc.http.fields import Cursor, Description, PageSize, Percent, Slug, Timestamp
+from segsvc.api.segments.store import Step
+from segsvc.http.fields import Cursor, Description, PageSize, Percent, PercentText, Slug, Timestamp
+
+MAX_STEPS = 100
 
 _SLUG = Slug()
 
@@ -19,15 +23,68 @@ class NewSegmentSchema(Schema):
 
 
 class SegmentChangeSchema(Schema):
-    """`{description?, percent?}`: at least one of them."""
+    """`{description?, percent?, plan?}`: a description or a percent, and a plan only with it."""
 
     description = Description()
     percent = Percent(allow_none=True)
+    plan = fields.String(validate=validate.OneOf(("keep", "cancel")))
 
     @validates_schema
     def _require_a_change(self, data: Mapping[str, Any], **_: Any) -> None:
+        if "plan" in data and "percent" not in data:
+            raise ValidationError({"plan": ["needs a percent"]})
         if not data:
             raise ValidationError("name a description or a percent to change")
+
+
+class StepSchema(Schema):
+    """The percentage from a time on; null makes the segment manual."""
+
+    at = Timestamp(required=True)
+    percent = Percent(required=True, allow_none=True)
+
+    @post_load
+    def _build(self, data: Mapping[str, Any], **_: Any) -> Step:
+        return Step(**data)
+
+
+class PlanSchema(Schema):
+    """What is planned for the percentage of a segment, in the order of the times."""
+
+    steps = fields.List(
+        fields.Nested(StepSchema),
+        required=True,
+        validate=validate.Length(1, MAX_STEPS, error="must hold {min} to {max} steps"),
+    )
+
+    @validates_schema
+    def _require_an_order(self, data: Mapping[str, Any], **_: Any) -> None:
+        for i, (before, step) in enumerate(pairwise(data["steps"]), start=1):
+            if step.at <= before.at:
+                detail = "must be after the step before it"
+                raise ValidationError({"steps": {i: {"at": [detail]}}})
+
+
+class PreviewQuerySchema(Schema):
+    """`?percent&at`."""
+
+    percent = PercentText(required=True)
+    at = Timestamp(load_default=None)
+
+
+class PreviewSchema(Schema):
+    """How many known users would enter and leave if the segment had the percentage at the time."""
+
+    percent = Percent(required=True, allow_none=True)
+    at = Timestamp(required=True)
+    enter = fields.Integer(required=True, metadata={"examples": [100]})
+    leave = fields.Integer(required=True, metadata={"examples": [0]})
+
+
+class StoredPlanSchema(Schema):
+    """What is planned for the percentage of a segment; no steps: nothing."""
+
+    steps = fields.List(fields.Nested(StepSchema), required=True)
 
 
 class SlugCursor(Cursor):
@@ -69,6 +126,10 @@ class SegmentListSchema(Schema):
     next = SlugCursor(required=True, allow_none=True)
 
 
+PLAN = PlanSchema()
+PREVIEW_QUERY = PreviewQuerySchema()
+PREVIEW = PreviewSchema()
+STORED_PLAN = StoredPlanSchema()
 NEW_SEGMENT = NewSegmentSchema()
 SEGMENT_CHANGE = SegmentChangeSchema()
 SEGMENT_PAGE = SegmentPageSchema()

@@ -1,5 +1,8 @@
 """Users: change, read and explain their segments."""
 
+from collections.abc import Iterable
+from datetime import datetime
+
 from aiohttp import web
 
 from segsvc.api.users import reads, store
@@ -17,9 +20,10 @@ from segsvc.api.users.schemas import (
 )
 from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
-from segsvc.db.conditions import PastExpiry, SegmentsNotLive
-from segsvc.db.pool import connection
-from segsvc.http.app_keys import POOL
+from segsvc.db import clock
+from segsvc.db.conditions import PastExpiry, PastStart, SegmentsNotLive
+from segsvc.db.pool import Connection, connection
+from segsvc.http.app_keys import LARGE_READS, POOL
 from segsvc.http.problems import InvalidRequest, UnknownSegments
 from segsvc.http.requests import (
     NO_PARAMETERS,
@@ -49,7 +53,8 @@ async def list_user_segments(request: web.Request) -> web.Response:
     at = read_query(request, AS_OF)["at"]
     async with connection(request.app[POOL]) as conn:
         (segments,) = await reads.list_at(conn, [user_id], at, quota_of(request))
-    return json_response(USER_SEGMENTS, {"user_id": user_id, "segments": segments})
+        marked = await _marked(conn, at)
+    return json_response(USER_SEGMENTS, {"user_id": user_id, "segments": segments} | marked)
 
 
 @ROUTES.post(
@@ -67,17 +72,18 @@ async def change_user(request: web.Request) -> web.Response:
     """Add a user to segments and remove the user from others: all of it or nothing."""
     user_id = read_user_id(request)
     change: UserChange = await read_body(request, USER_CHANGE)
-    add = {addition.slug: addition.expiry for addition in change.add}
+    add = {addition.slug: addition.term for addition in change.add}
     try:
         async with connection(request.app[POOL]) as conn, conn.transaction():
             changed = await store.change(conn, user_id, add, change.remove, actor(request))
     except SegmentsNotLive as error:
         raise _unknown_segments(change, error.slugs) from None
+    except PastStart as error:
+        places = {a.start_place: None for a in change.add if a.slug in error.slugs}
+        raise _wrong_times(places, "is not in the future") from None
     except PastExpiry as error:
-        places = {a.place: None for a in change.add if a.slug in error.slugs}
-        raise InvalidRequest(
-            [{"pointer": pointer(*place), "detail": "is not in the future"} for place in places]
-        ) from None
+        places = {a.end_place: None for a in change.add if a.slug in error.slugs}
+        raise _wrong_times(places, "is not after the start, now or starts_at") from None
     # Read together with other reads, after the commit: the transaction is one round trip shorter.
     segments = await request.app[reads.READS].list_now(user_id, quota_of(request))
     return json_response(
@@ -99,28 +105,31 @@ async def change_user(request: web.Request) -> web.Response:
     answers=(USERS_SEGMENTS,),
 )
 async def list_segments_of_users(request: web.Request) -> web.Response:
-    """List the segments of many users, in the order asked."""
-    user_ids = (await read_body(request, USER_LIST))["user_ids"]
-    async with request.app[reads.LARGE_READS], connection(request.app[POOL]) as conn:
-        segments = await reads.list_at(conn, user_ids, None, quota_of(request))
+    """List the segments of many users, in the order asked, now or as of any time."""
+    body = await read_body(request, USER_LIST)
+    user_ids, at = body["user_ids"], body["at"]
+    async with request.app[LARGE_READS], connection(request.app[POOL]) as conn:
+        segments = await reads.list_at(conn, user_ids, at, quota_of(request))
+        marked = await _marked(conn, at)
     users = [
         {"user_id": user_id, "segments": slugs}
         for user_id, slugs in zip(user_ids, segments, strict=True)
     ]
     length = len(users) + sum(map(len, segments))
-    return await list_response(USERS_SEGMENTS, {"users": users}, length)
+    return await list_response(USERS_SEGMENTS, {"users": users} | marked, length)
 
 
 @ROUTES.get("/users/{user_id}/memberships", role=Role.READER, answers=(MEMBERSHIPS,))
 async def explain_user(request: web.Request) -> web.Response:
-    """Explain why a user is in segments or excluded from them."""
+    """Explain why a user is in segments or excluded from them, and list what is planned."""
     user_id = read_user_id(request)
     read_query(request, NO_PARAMETERS)
     async with connection(request.app[POOL]) as conn:
         await store.make_known(conn, {user_id}, quota_of(request))
         memberships = await store.explain(conn, user_id)
-    answer = {"user_id": user_id, "memberships": memberships}
-    return await list_response(MEMBERSHIPS, answer, len(memberships))
+        upcoming = await store.list_upcoming(conn, user_id)
+    answer = {"user_id": user_id, "memberships": memberships, "upcoming": upcoming}
+    return await list_response(MEMBERSHIPS, answer, len(memberships) + len(upcoming))
 
 
 @ROUTES.get("/users/{user_id}/history", role=Role.READER, query=EVENT_PAGE, answers=(HISTORY,))
@@ -136,6 +145,15 @@ async def list_user_events(request: web.Request) -> web.Response:
     following = (last.at, last.slug) if last else None
     answer = {"user_id": user_id, "events": events[:limit], "next": following}
     return await list_response(HISTORY, answer, len(events))
+
+
+async def _marked(conn: Connection, at: datetime | None) -> dict[str, bool]:
+    """Return the mark of an answer as of a future time."""
+    return {"preview": True} if at is not None and at > await clock.now(conn) else {}
+
+
+def _wrong_times(places: Iterable[tuple[str | int, ...]], detail: str) -> InvalidRequest:
+    return InvalidRequest([{"pointer": pointer(*place), "detail": detail} for place in places])
 
 
 def _unknown_segments(change: UserChange, slugs: set[str]) -> UnknownSegments:

@@ -61,10 +61,6 @@ class Reads:
 
 READS = web.AppKey("reads", Reads)
 
-# Reads of many users take turns in a worker, so that they leave PostgreSQL to the hot reads: with
-# two at once on two cores, the p99 of these was 61 ms, and with one 14 ms.
-LARGE_READS = web.AppKey("large_reads", asyncio.Lock)
-
 
 @asynccontextmanager
 async def opened(dsn: str, pool: Pool) -> AsyncIterator[Reads]:

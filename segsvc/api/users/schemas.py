@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from segsvc.db.values import Expiry, rfc3339
+from segsvc.db.values import Term, rfc3339
 from segsvc.http.fields import (
     EARLIEST,
     LATEST,
@@ -34,11 +34,12 @@ _TIMESTAMP = Timestamp()
 
 @dataclass(frozen=True)
 class Addition:
-    """A segment to add a user to, the end of the membership, and where the request says the end."""
+    """A segment to add a user to, when, and where the request says the start and the end."""
 
     slug: str
-    expiry: Expiry
-    place: tuple[str | int, ...]
+    term: Term
+    start_place: tuple[str | int, ...]
+    end_place: tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -80,18 +81,20 @@ class EventPageSchema(Schema):
 
 
 class UserListSchema(Schema):
-    """`{user_ids}`."""
+    """`{user_ids, at?}`."""
 
     user_ids = GivenList(
         UserIdOrText(),
         required=True,
         validate=validate.Length(1, MAX_USERS, error="must hold {min} to {max} user ids"),
     )
+    at = Timestamp(load_default=None)
 
 
-class ExpirySchema(Schema):
-    """`{expires_at?}` or `{ttl?}`, not both."""
+class TermSchema(Schema):
+    """`{starts_at?}` and `{expires_at?}` or `{ttl?}`, not both."""
 
+    starts_at = Timestamp()
     expires_at = Timestamp()
     ttl = TTL()
 
@@ -101,14 +104,14 @@ class ExpirySchema(Schema):
             raise ValidationError({"ttl": ["give expires_at or ttl, not both"]})
 
 
-class SegmentToAddSchema(ExpirySchema):
-    """`{slug, expires_at? or ttl?}`."""
+class SegmentToAddSchema(TermSchema):
+    """`{slug, starts_at?, expires_at? or ttl?}`."""
 
     slug = Slug(required=True)
 
 
 class SlugOrSegmentToAdd(DescribedField):
-    """A slug, or a slug with the end of its membership."""
+    """A slug, or a slug with the start and the end of its membership."""
 
     json_schema: ClassVar = {"oneOf": [_SLUG.described(), SegmentToAddSchema]}
 
@@ -124,8 +127,8 @@ def _at_most_max_slugs(item: fields.Field[Any]) -> GivenList:
     return GivenList(item, load_default=list, validate=limit)
 
 
-class UserChangeSchema(ExpirySchema):
-    """`{add?, remove?, expires_at? or ttl?}`: at least one slug, and no slug in both lists."""
+class UserChangeSchema(TermSchema):
+    """`{add?, remove?, starts_at?, expires_at? or ttl?}`: one slug at least, none in both lists."""
 
     add = _at_most_max_slugs(SlugOrSegmentToAdd())
     remove = _at_most_max_slugs(Slug())
@@ -134,14 +137,14 @@ class UserChangeSchema(ExpirySchema):
     def _refuse_contradictions(self, data: Mapping[str, Any], **_: Any) -> None:
         if not data["add"] and not data["remove"]:
             raise ValidationError("name at least one slug in add or remove")
-        expiry = data.keys() & {"expires_at", "ttl"}
-        if expiry and not data["add"]:
-            raise ValidationError({name: ["needs a slug in add"] for name in expiry})
-        added: dict[str, Expiry] = {}
+        term = data.keys() & {"starts_at", "expires_at", "ttl"}
+        if term and not data["add"]:
+            raise ValidationError({name: ["needs a slug in add"] for name in term})
+        added: dict[str, Term] = {}
         for place, addition in enumerate(_additions(data)):
-            if added.setdefault(addition.slug, addition.expiry) != addition.expiry:
+            if added.setdefault(addition.slug, addition.term) != addition.term:
                 raise ValidationError(
-                    {"add": {place: ["is given more than once, with different expiries"]}}
+                    {"add": {place: ["is given more than once, with different times"]}}
                 )
         wrong = {i: ["is in add too"] for i, slug in enumerate(data["remove"]) if slug in added}
         if wrong:
@@ -153,18 +156,30 @@ class UserChangeSchema(ExpirySchema):
 
 
 def _additions(data: Mapping[str, Any]) -> Iterator[Addition]:
-    """Yield the additions of a request, with the common end where they have none themselves."""
+    """Yield the additions of a request, with the common times where they have none themselves."""
     for i, item in enumerate(data["add"]):
-        if name := next(iter(item.keys() - {"slug"}), None):
-            yield Addition(item["slug"], item[name], ("add", i, name))
-        elif name := next(iter(data.keys() & {"expires_at", "ttl"}), None):
-            yield Addition(item["slug"], data[name], (name,))
-        else:
-            yield Addition(item["slug"], None, ("add", i))
+        start, start_place = _given(item, data, i, {"starts_at"})
+        end, end_place = _given(item, data, i, {"expires_at", "ttl"})
+        yield Addition(item["slug"], Term(start, end), start_place, end_place)
+
+
+def _given(
+    item: Mapping[str, Any], data: Mapping[str, Any], index: int, names: set[str]
+) -> tuple[Any, tuple[str | int, ...]]:
+    """Return the value of one of `names`, and its place: the item's own, or the common one."""
+    if name := next(iter(item.keys() & names), None):
+        return item[name], ("add", index, name)
+    if name := next(iter(data.keys() & names), None):
+        return data[name], (name,)
+    return None, ("add", index)
 
 
 def _one_of(*words: str) -> fields.String:
     return fields.String(required=True, validate=validate.OneOf(words))
+
+
+def _preview() -> fields.Boolean:
+    return fields.Boolean(metadata={"enum": [True]})
 
 
 def _actor() -> fields.String:
@@ -181,16 +196,25 @@ class ChangedUserSchema(Schema):
 
 
 class UserSegmentsSchema(Schema):
-    """The segments that a user is in."""
+    """The segments that a user is in. `preview`: by what is planned, as of a future time."""
+
+    user_id = UserId(required=True)
+    segments = StoredList(Slug())
+    preview = _preview()
+
+
+class ListedUserSchema(Schema):
+    """The segments that one of many users is in."""
 
     user_id = UserId(required=True)
     segments = StoredList(Slug())
 
 
 class UsersSegmentsSchema(Schema):
-    """The segments of many users, in the order asked."""
+    """The segments of many users, in the order asked. `preview` as for one user."""
 
-    users = StoredList(fields.Nested(UserSegmentsSchema))
+    users = StoredList(fields.Nested(ListedUserSchema))
+    preview = _preview()
 
 
 class MembershipSchema(Schema):
@@ -206,11 +230,21 @@ class MembershipSchema(Schema):
     actor = _actor()
 
 
+class PlannedMembershipSchema(Schema):
+    """A membership that begins later."""
+
+    slug = Slug(required=True)
+    starts_at = Timestamp(required=True)
+    expires_at = Timestamp(required=True, allow_none=True)
+    actor = _actor()
+
+
 class MembershipsSchema(Schema):
-    """Every segment that a user is in or excluded from."""
+    """Every segment that a user is in or excluded from, and what is planned."""
 
     user_id = UserId(required=True)
     memberships = fields.List(fields.Nested(MembershipSchema), required=True)
+    upcoming = fields.List(fields.Nested(PlannedMembershipSchema), required=True)
 
 
 class EventSchema(Schema):

@@ -12,13 +12,14 @@ from segsvc.db.conditions import SegmentsNotLive
 from segsvc.db.pool import FAULTS, READ_ONLY_FAULT, Connection
 from segsvc.db.quotas import Quota
 from segsvc.db.sql import statement
-from segsvc.db.values import Expiry, ends_of
+from segsvc.db.values import Term, bounds_of
 
 LOCK = statement("users/lock")
 CHANGE = statement("users/change")
 REGISTER = statement("users/register")
 LIST_AT = statement("users/list_at")
 EXPLAIN = statement("users/explain")
+LIST_UPCOMING = statement("users/list_upcoming")
 LIST_EVENTS = statement("users/list_events")
 
 # Seconds: the longest time that a read waits for the registration of new users.
@@ -64,6 +65,16 @@ class Membership:
 
 
 @dataclass(frozen=True)
+class PlannedMembership:
+    """A membership that has not started. `expires_at` and `actor` as in `Membership`."""
+
+    slug: str
+    starts_at: datetime
+    expires_at: datetime | None
+    actor: str | None
+
+
+@dataclass(frozen=True)
 class Event:
     """A user entered a segment (`operation` is "add") or left it ("remove")."""
 
@@ -77,7 +88,7 @@ class Event:
 async def change(
     conn: Connection,
     user_id: int,
-    add: Mapping[str, Expiry],
+    add: Mapping[str, Term],
     remove: Sequence[str],
     actor: str | None = None,
 ) -> Changed:
@@ -85,19 +96,20 @@ async def change(
 
     Raises:
         SegmentsNotLive: some of the slugs are not live; nothing was changed.
-        PastExpiry: some of the memberships would end in the past; nothing was changed.
+        PastStart: some of the memberships would start in the past; nothing was changed.
+        PastExpiry: some of them would end before they start; nothing was changed.
     """
     lock = await conn.fetchrow(LOCK, user_id, [*add, *remove])
     assert lock is not None
     ids = dict(zip(lock["slugs"], lock["ids"], strict=True))
     if unknown := {*add, *remove} - ids.keys():
         raise SegmentsNotLive(unknown)
-    ends = ends_of(add, lock["locked_at"])
-    added = [ids[slug] for slug in ends]
+    now = lock["locked_at"]
+    bounds = bounds_of(add, now)
+    added = [ids[slug] for slug in bounds]
+    starts, ends = [start for start, _ in bounds.values()], [end for _, end in bounds.values()]
     removed = [ids[slug] for slug in set(remove)]
-    rows = await conn.fetch(
-        CHANGE, user_id, lock["locked_at"], added, list(ends.values()), removed, actor
-    )
+    rows = await conn.fetch(CHANGE, user_id, now, added, starts, ends, removed, actor)
     slugs = {segment_id: slug for slug, segment_id in ids.items()}
     return Changed(
         added=sorted(slugs[row["segment_id"]] for row in rows if row["included"]),
@@ -130,6 +142,11 @@ async def fetch_at(
 async def explain(conn: Connection, user_id: int) -> list[Membership]:
     """Return why a known user is in segments or excluded from them now, sorted by the slugs."""
     return [Membership(**row) for row in await conn.fetch(EXPLAIN, user_id)]
+
+
+async def list_upcoming(conn: Connection, user_id: int) -> list[PlannedMembership]:
+    """Return the planned memberships of a user in the order of their starts."""
+    return [PlannedMembership(**row) for row in await conn.fetch(LIST_UPCOMING, user_id)]
 
 
 async def list_events(

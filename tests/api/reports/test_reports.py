@@ -16,6 +16,7 @@ from segsvc.api.reports import links, store
 from segsvc.api.reports.months import Month
 from segsvc.api.users import store as users
 from segsvc.app import create_app
+from segsvc.db import clock
 from segsvc.db.pool import Connection, session
 from segsvc.http.app_keys import EXPORTS
 from segsvc.settings import DEFAULT_LIMITS, Limits
@@ -398,7 +399,7 @@ async def test_first_report_waits_for_writes_under_way(
     async with session(dsn) as reader:
         async with conn.transaction():
             await conn.execute("INSERT INTO users VALUES (1, now())")
-            end = await store.now(conn)
+            end = await clock.now(conn)
             monkeypatch.setattr(Month, "end", end)
 
             async def discard(piece: bytes) -> None:
@@ -441,7 +442,7 @@ async def test_writer_between_clock_and_insert(
         async with session(dsn) as writer, session(of_role(dsn, role)) as reader:
             registering = asyncio.create_task(users.register(writer, {7}))
             await lock_waits.state(conn)
-            end = await store.now(conn)
+            end = await clock.now(conn)
             monkeypatch.setattr(users, "REGISTER_TIMEOUT", TIMEOUT)
             monkeypatch.setattr(store, "SETTLE_TIMEOUT", 0.1)
             with pytest.raises(store.Incomplete, match="1 transactions"):

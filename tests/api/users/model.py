@@ -16,10 +16,20 @@ class Segment:
     slug: str
     created_at: float
     deleted_at: float = inf
-    rollouts: list[tuple[Decimal, float, float]] = field(default_factory=list)
+    # The percentage from a time on; None: manual.
+    steps: list[tuple[float, Decimal | None]] = field(default_factory=list)
 
     def percent_at(self, t: float) -> Decimal | None:
-        return next((p for p, first, last in self.rollouts if first <= t < last), None)
+        return next((percent for at, percent in reversed(self.steps) if at <= t), None)
+
+    def plan(self, now: float) -> list[tuple[float, Decimal | None]]:
+        """Return the steps after `now` that change the percentage."""
+        percent, plan = self.percent_at(now), []
+        for at, next_percent in self.steps:
+            if at > now and next_percent != percent:
+                plan.append((at, next_percent))
+                percent = next_percent
+        return plan
 
 
 @dataclass
@@ -29,6 +39,7 @@ class Period:
     included: bool
     valid_from: float
     valid_to: float
+    planned: bool = False
 
 
 class Model:
@@ -52,47 +63,68 @@ class Model:
     def create(self, slug: str, percent: Decimal | None) -> None:
         segment = Segment(slug, self.tick())
         self.segments.append(segment)
-        if percent is not None:
-            segment.rollouts.append((percent, self.now, inf))
+        segment.steps.append((self.now, percent))
 
     def delete(self, segment: Segment) -> None:
         segment.deleted_at = self.tick()
 
-    def set_percent(self, segment: Segment, percent: Decimal | None) -> None:
+    def set_percent(self, segment: Segment, percent: Decimal | None, *, keep: bool) -> None:
         now = self.tick()
-        if segment.percent_at(now) != percent:
-            segment.rollouts = [(p, a, min(b, now)) for p, a, b in segment.rollouts]
-            if percent is not None:
-                segment.rollouts.append((percent, now, inf))
+        kept = segment.plan(now) if keep else []
+        past = [step for step in segment.steps if step[0] <= now]
+        segment.steps = [*past, (now, percent), *kept]
+
+    def set_plan(self, segment: Segment, steps: list[tuple[int, Decimal | None]]) -> None:
+        now = self.tick()
+        past = [step for step in segment.steps if step[0] <= now]
+        segment.steps = past + [(now + hours, percent) for hours, percent in steps]
 
     def know(self, user_id: int) -> None:
         self.first_seen_at.setdefault(user_id, self.tick())
 
-    def add(self, user_id: int, segment: Segment, hours: float) -> bool:
-        """Put a user in; return whether that changed anything."""
-        now = self.tick()
-        current = self.current(user_id, segment, now)
+    def add(self, user_id: int, segment: Segment, hours: float, delay: float = 0) -> bool:
+        """Put a user in, now or later; return whether that changed anything."""
+        start = self.tick() + delay
+        replaced = self.cancel(user_id, segment, start)
+        current = self.current(user_id, segment, start)
         if current and current.included:
-            changed = current.valid_to != now + hours
-            current.valid_to = now + hours
+            changed = replaced or current.valid_to != start + hours
+            current.valid_to = start + hours
             return changed
         if current:
-            current.valid_to = now
-        self.periods.append(Period(user_id, segment, True, now, now + hours))
+            current.valid_to = start
+        self.periods.append(Period(user_id, segment, True, start, start + hours, delay > 0))
         return True
 
     def remove(self, user_id: int, segment: Segment) -> bool:
         """Take a user out; return whether that changed anything."""
         now = self.tick()
+        replaced = self.cancel(user_id, segment, now)
         current = self.current(user_id, segment, now)
         automatic = segment.percent_at(now) is not None
         if current and not current.included:
-            return False
+            changed = replaced or current.valid_to != inf
+            current.valid_to = inf
+            return changed
         if current:
             current.valid_to = now
         if current or automatic:
             self.periods.append(Period(user_id, segment, False, now, inf))
-        return current is not None or automatic
+        return replaced or current is not None or automatic
+
+    def cancel(self, user_id: int, segment: Segment, start: float) -> bool:
+        """Drop what is planned from `start` on; return whether there was anything."""
+        plans = [p for p in self.planned(user_id) if p.segment is segment and p.valid_from >= start]
+        self.periods = [p for p in self.periods if not any(p is plan for plan in plans)]
+        return bool(plans)
+
+    def planned(self, user_id: int) -> list[Period]:
+        """Return what has not started."""
+        return [
+            p
+            for p in self.periods
+            if p.user_id == user_id and p.planned and p.valid_from > self.now
+        ]
 
     # The rule.
 
@@ -121,7 +153,7 @@ class Model:
     def events(self, user_id: int) -> list[tuple[str, str]]:
         """Return slug and operation of each event until now, found by trying every bound."""
         bounds = {x for s in self.segments for x in (s.created_at, s.deleted_at)}
-        bounds |= {x for s in self.segments for _, a, b in s.rollouts for x in (a, b)}
+        bounds |= {at for s in self.segments for at, _ in s.steps}
         bounds |= {x for p in self.periods for x in (p.valid_from, p.valid_to)}
         bounds |= set(self.first_seen_at.values())
         found = []

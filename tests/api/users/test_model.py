@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import inf
 from typing import Any
+from urllib.parse import urlencode
 
 import asyncpg
 import pytest
@@ -38,6 +39,7 @@ PERCENTS = st.one_of(st.none(), st.sampled_from(["0", "20.05", "40", "55", "100"
 # Lives end on the hour and time passes by the half, so that no end is a matter of microseconds.
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+DELAYS = st.one_of(st.just(0), st.integers(1, 6))
 LIVES = st.one_of(st.just(inf), st.integers(1, 6))
 SPANS = st.integers(0, 8).map(lambda n: n + 0.5)
 
@@ -99,30 +101,61 @@ class Service(RuleBasedStateMachine):
         if segment:
             self.model.delete(segment)
 
-    @rule(slug=SLUGS, percent=PERCENTS)
-    def set_percent(self, slug: str, percent: Decimal | None) -> None:
+    @rule(slug=SLUGS, percent=PERCENTS, plan=st.sampled_from(["keep", "cancel", None]))
+    def set_percent(self, slug: str, percent: Decimal | None, plan: str | None) -> None:
         """A percentage is set, changed or lifted, if there is a segment for it."""
         segment = self.model.live(slug)
-        body = {"percent": None if percent is None else float(percent)}
-        self.call("PATCH", f"/segments/{slug}", body, 200 if segment else 404)
+        body: dict[str, Any] = {"percent": None if percent is None else float(percent)}
+        refused = segment and plan is None and segment.plan(self.model.now)
+        expected = 409 if refused else 200 if segment else 404
+        self.call("PATCH", f"/segments/{slug}", body | ({"plan": plan} if plan else {}), expected)
+        if segment and not refused:
+            self.model.set_percent(segment, percent, keep=plan == "keep")
+
+    @rule(slug=SLUGS, steps=st.dictionaries(st.integers(1, 9), PERCENTS, min_size=1, max_size=3))
+    def set_plan(self, slug: str, steps: dict[int, Decimal | None]) -> None:
+        """What is planned for a percentage is replaced."""
+        segment = self.model.live(slug)
+        path, now, increasing = f"/segments/{slug}/plan", datetime.now(UTC), sorted(steps.items())
+        body = {
+            "steps": [
+                {
+                    "at": (now + timedelta(hours=hours)).isoformat(),
+                    "percent": None if percent is None else float(percent),
+                }
+                for hours, percent in increasing
+            ]
+        }
+        answer = self.call("PUT", path, body, 200 if segment else 404)
         if segment:
-            self.model.set_percent(segment, percent)
+            self.model.set_plan(segment, increasing)
+            assert self.call("GET", path, None, 200) == answer
+            expected = [percent for _, percent in segment.plan(self.model.now)]
+            found = [step["percent"] for step in answer["steps"]]
+            assert found == [None if p is None else float(p) for p in expected]
+
+    @rule(slug=SLUGS)
+    def cancel_plan(self, slug: str) -> None:
+        """What is planned for a percentage is cancelled."""
+        segment = self.model.live(slug)
+        self.call("DELETE", f"/segments/{slug}/plan", None, 204 if segment else 404)
+        if segment:
+            self.model.set_plan(segment, [])
 
     @rule(
         user_id=USERS,
-        add=st.dictionaries(SLUGS, LIVES, max_size=2),
+        add=st.dictionaries(SLUGS, st.tuples(LIVES, DELAYS), max_size=2),
         remove=st.sets(SLUGS, max_size=1),
     )
-    def change(self, user_id: int, add: dict[str, float], remove: set[str]) -> None:
-        """A user is put into segments and taken out of others, all or nothing."""
+    def change(self, user_id: int, add: dict[str, tuple[float, int]], remove: set[str]) -> None:
+        """A user is put into segments, now or later, and taken out of others, all or nothing."""
         refused = (
             add.keys() & remove
             or not (add or remove)
             or not all(self.model.live(slug) for slug in add.keys() | remove)
         )
         entries = [
-            slug if hours == inf else {"slug": slug, "ttl": int(hours * 3600)}
-            for slug, hours in add.items()
+            {"slug": slug} | self._term(hours, delay) for slug, (hours, delay) in add.items()
         ]
         body = {"add": entries, "remove": sorted(remove)}
         answer = self.call("POST", f"/users/{user_id}/segments", body, 422 if refused else 200)
@@ -130,17 +163,30 @@ class Service(RuleBasedStateMachine):
             return
         self.model.know(user_id)
         segments = {s.slug: s for s in self.model.segments if s.deleted_at == inf}
-        added = [s for s, hours in add.items() if self.model.add(user_id, segments[s], hours)]
+        added = [s for s, term in add.items() if self.model.add(user_id, segments[s], *term)]
         removed = [s for s in remove if self.model.remove(user_id, segments[s])]
         assert answer["added"] == sorted(added)
         assert answer["removed"] == sorted(removed)
         assert answer["segments"] == self.model.slugs(user_id, self.model.now)
 
-    @rule(slug=SLUGS, user_ids=st.lists(USERS, max_size=3), hours=LIVES)
-    def add_members(self, slug: str, user_ids: list[int], hours: float) -> None:
-        """A file of users is added, some of them twice."""
-        query = "" if hours == inf else f"?ttl={int(hours * 3600)}"
-        self._import(slug, f"add{query}", user_ids, lambda user, s: self.model.add(user, s, hours))
+    @rule(slug=SLUGS, user_ids=st.lists(USERS, max_size=3), hours=LIVES, delay=DELAYS)
+    def add_members(self, slug: str, user_ids: list[int], hours: float, delay: int) -> None:
+        """A file of users is added, now or later, some of them twice."""
+        query = urlencode(self._term(hours, delay))
+        self._import(
+            slug,
+            f"add?{query}",
+            user_ids,
+            lambda user, segment: self.model.add(user, segment, hours, delay),
+        )
+
+    @staticmethod
+    def _term(hours: float, delay: int) -> dict[str, Any]:
+        """Return when a membership begins and ends, as a request says it."""
+        term: dict[str, Any] = {} if hours == inf else {"ttl": int(hours * 3600)}
+        if delay:
+            term["starts_at"] = (datetime.now(UTC) + timedelta(hours=delay)).isoformat()
+        return term
 
     @rule(slug=SLUGS, user_ids=st.lists(USERS, max_size=3))
     def remove_members(self, slug: str, user_ids: list[int]) -> None:
@@ -198,10 +244,14 @@ class Service(RuleBasedStateMachine):
     @rule(user_id=USERS)
     def explain(self, user_id: int) -> None:
         """The reasons for being in are for just the segments that the user is in."""
-        reasons = self.call("GET", f"/users/{user_id}/memberships", None, 200)["memberships"]
+        answer = self.call("GET", f"/users/{user_id}/memberships", None, 200)
         self.model.know(user_id)
+        reasons = answer["memberships"]
         included = [each["slug"] for each in reasons if each["state"] == "included"]
         assert included == self.model.slugs(user_id, self.model.tick())
+        plans = self.model.planned(user_id)
+        planned = [p.segment.slug for p in plans if p.segment.deleted_at > p.valid_from]
+        assert sorted(each["slug"] for each in answer["upcoming"]) == sorted(planned)
 
     @precondition(lambda self: self.model.segments)
     @rule(hours=SPANS)
@@ -224,6 +274,14 @@ class Service(RuleBasedStateMachine):
             expected = [self.model.slugs(user_id, told) for user_id in EVERYONE]
             rows = self.runner.run(self.conn.fetch(store.LIST_AT, EVERYONE, moment))
             assert [row["segments"] for row in rows] == expected
+
+    @rule(hours=st.integers(0, 12).map(lambda n: n + 0.25), user_id=USERS)
+    def preview(self, hours: float, user_id: int) -> None:
+        """What is read as of a future time is what the plans make of it."""
+        if user_id in self.model.first_seen_at:
+            at = self._value("SELECT clock_timestamp()") + timedelta(hours=hours)
+            rows = self.runner.run(self.conn.fetch(store.LIST_AT, [user_id], at))
+            assert rows[0]["segments"] == self.model.slugs(user_id, self.model.now + hours)
 
     @rule()
     def report(self) -> None:

@@ -1,4 +1,4 @@
--- sql/reports/get_now.sql
+-- sql/db/get_now.sql
 -- Returns the time of the database.
 --
 -- Returns: one row: now timestamptz

@@ -1,0 +1,101 @@
+-- sql/segments/set_rollouts.sql
+-- Sets the percentages of a segment from now on: what is planned already is deleted.
+-- Needs: segments/lock_slug, segments/lock.
+--
+-- $1 id       bigint
+-- $2 now      timestamptz, read after the segment was locked
+-- $3 starts   timestamptz[], increasing; the first may be $2, the others are later
+-- $4 percents numeric[], one for each start; null: the segment is manual from then on
+-- $5 actor    text, null without an API key
+--
+-- Returns: nothing
+-- Locks:   the rollout that it closes; the lock of the segment excludes other writers
+-- Index:   segment_pkey
+--
+-- Until the first start, the percentage stays what it is. A row starts where the one before it
+-- ends: this orders the writes, as the exclusion constraint needs, and leaves no gap. A start is
+-- after every earlier end, even if the clock has stepped back: only what was planned is a plan.
+
+WITH cancelled AS (
+    DELETE FROM rollout AS r
+    WHERE r.segment_id = $1::bigint AND r.planned AND r.valid_from > $2::timestamptz
+    RETURNING r.segment_id
+),
+
+after_cancel AS (
+    SELECT count(*) AS rollouts
+    FROM cancelled
+),
+
+step AS (
+    SELECT
+        asked.percent,
+        asked.ordinal,
+        asked.valid_from,
+        lead(asked.valid_from, 1, 'infinity') OVER (ORDER BY asked.ordinal) AS valid_to
+    FROM unnest($3::timestamptz[], $4::numeric[]) WITH ORDINALITY
+        AS asked (valid_from, percent, ordinal)
+),
+
+-- The rollout in force. MATERIALIZED: as of before the writes.
+current_rollout AS MATERIALIZED (
+    SELECT
+        r.valid_from,
+        r.valid_to
+    FROM rollout AS r
+    WHERE
+        r.segment_id = $1::bigint
+        AND r.valid_to > $2::timestamptz
+        AND NOT (r.planned AND r.valid_from > $2::timestamptz)
+    ORDER BY r.valid_to DESC
+    LIMIT 1
+),
+
+closed AS (
+    UPDATE rollout AS r
+    SET
+        valid_to = greatest(
+            first_step.valid_from, current_rollout.valid_from + interval '1 microsecond'
+        ),
+        closed_by = CASE WHEN first_step.valid_from < 'infinity' THEN $5::text END
+    FROM after_cancel
+    CROSS JOIN current_rollout
+    CROSS JOIN (SELECT coalesce(min(step.valid_from), 'infinity') AS valid_from FROM step)
+        AS first_step
+    WHERE r.segment_id = $1::bigint AND r.valid_to = current_rollout.valid_to
+    RETURNING r.valid_to
+),
+
+-- The end of the last rollout that is not a plan.
+earlier AS (
+    SELECT
+        greatest(
+            max(r.valid_to), (SELECT nullif(closed.valid_to, 'infinity') FROM closed)
+        ) AS valid_to
+    FROM rollout AS r
+    WHERE
+        r.segment_id = $1::bigint
+        AND r.valid_to < coalesce(
+            (SELECT current_rollout.valid_to FROM current_rollout), 'infinity'
+        )
+        AND NOT (r.planned AND r.valid_from > $2::timestamptz)
+)
+
+INSERT INTO rollout (
+    segment_id, percent, salt, points, valid_from, valid_to, planned, opened_by, closed_by
+)
+SELECT
+    s.id AS segment_id,
+    step.percent,
+    s.slug AS salt,
+    rollout_points(step.percent) AS points,
+    greatest(step.valid_from, earlier.valid_to) AS valid_from,
+    step.valid_to,
+    step.valid_from > $2::timestamptz AS planned,
+    $5::text AS opened_by,
+    CASE WHEN step.valid_to < 'infinity' THEN $5::text END AS closed_by
+FROM after_cancel
+CROSS JOIN earlier
+CROSS JOIN segment AS s
+CROSS JOIN step
+WHERE s.id = $1::bigint AND step.percent IS NOT NULL
