@@ -120,6 +120,8 @@ ATTACKS: dict[str, tuple[int, Attack]] = {
     ),
     "unknown users": (64, new_users),
     "forged links": (16, sending("GET", "/api/v1/reports/2026-01.csv?expires=9&signature=a")),
+    "metrics": (16, sending("GET", "/metrics")),
+    "documents": (16, sending("GET", "/openapi.json")),
     "wrong keys": (16, sending("GET", "/api/v1/users/1/segments", Authorization="Bearer a.b")),
     "lists whose clients leave": (8, leave),
     "silent clients": (1500, lambda session: raw(session, b"")),

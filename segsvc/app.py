@@ -18,14 +18,14 @@ from segsvc.api.users.handlers import ROUTES as USERS
 from segsvc.auth.keys import KEY_CACHE, KeyCache
 from segsvc.db import migrations, state
 from segsvc.db.dedicated import DedicatedConnections
-from segsvc.db.pool import KeptConnection, Pool, connection
+from segsvc.db.pool import KeptConnection, Pool, Turns, connection
 from segsvc.db.quotas import Quotas
 from segsvc.http import cors
 from segsvc.http.app_keys import EXPORTS, IMPORTS, LARGE_READS, LIMITS, POOL, QUOTAS
 from segsvc.http.middlewares import UNDER_WAY, answer_problems, authorize
 from segsvc.http.routes import ROUTES
 from segsvc.observability import access_log, loop_monitor, metrics
-from segsvc.observability.health import READINESS, Readiness
+from segsvc.observability.health import EXPOSITION, READINESS, Exposition, Readiness
 from segsvc.observability.health import ROUTES as HEALTH
 from segsvc.openapi.document import DOCUMENT, Document
 from segsvc.openapi.handlers import ROUTES as OPENAPI
@@ -87,8 +87,9 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
             dsn, asyncio.Semaphore(most), metrics.UNDER_WAY.labels(kind)
         )
     app[LIMITS] = limits
+    app[EXPOSITION] = Exposition()
     app[UNDER_WAY] = Counter()
-    app[LARGE_READS] = asyncio.Lock()
+    app[LARGE_READS] = Turns(limits.waiting)
     app[QUOTAS] = Quotas(limits.new_users)
     app[LINKS] = LinkSettings(secret, public_url)
     app.cleanup_ctx.append(open_pools)

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: the pool, the kept connection, single ones; and what an outage is."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -250,6 +251,31 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
                     raise
     finally:
         pool.asking -= 1
+
+
+class Turns:
+    """Requests that take turns, of which so many may wait."""
+
+    def __init__(self, waiting: int) -> None:
+        self._waiting = waiting
+        self.asking = 0
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[None]:
+        """Wait for a turn and hold it.
+
+        Raises:
+            PoolExhausted: too many wait for one already.
+        """
+        if self.asking > self._waiting:
+            raise PoolExhausted
+        self.asking += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self.asking -= 1
 
 
 @asynccontextmanager

@@ -1,11 +1,9 @@
 """What the application holds for its handlers, by typed keys."""
 
-import asyncio
-
 from aiohttp import web
 
 from segsvc.db.dedicated import DedicatedConnections
-from segsvc.db.pool import Pool
+from segsvc.db.pool import Pool, Turns
 from segsvc.db.quotas import Quotas
 from segsvc.settings import Limits
 
@@ -21,4 +19,4 @@ QUOTAS = web.AppKey("quotas", Quotas)
 
 # Reads of many users take turns in a worker, so that they leave PostgreSQL to the hot reads: with
 # two at once on two cores, the p99 of these was 61 ms, and with one 14 ms.
-LARGE_READS = web.AppKey("large_reads", asyncio.Lock)
+LARGE_READS = web.AppKey("large_reads", Turns)

@@ -12,6 +12,7 @@ from segsvc.db.pool import FAULTS, READ_ONLY_FAULT, Pool, PoolExhausted, Unavail
 from segsvc.http.problems import DatabaseUnavailable, Problem, WrongSchema, WrongSetup
 from segsvc.http.responses import json_response
 from segsvc.http.routes import Routes, Text
+from segsvc.http.threads import in_thread
 from segsvc.observability import metrics
 
 # Seconds that the database has to answer, and for which its answer is reused.
@@ -74,7 +75,21 @@ class Readiness:
         return status
 
 
+class Exposition:
+    """The metrics as text. Those who ask while it is made, which takes a while, share it."""
+
+    def __init__(self) -> None:
+        self._making: asyncio.Task[bytes] | None = None
+
+    async def text(self) -> bytes:
+        """Return the metrics in the text format of Prometheus."""
+        if self._making is None or self._making.done():
+            self._making = asyncio.create_task(in_thread(metrics.exposition))
+        return await asyncio.shield(self._making)
+
+
 READINESS = web.AppKey("readiness", Readiness)
+EXPOSITION = web.AppKey("exposition", Exposition)
 
 
 class StatusSchema(Schema):
@@ -123,4 +138,5 @@ async def readyz(request: web.Request) -> web.Response:
 async def show_metrics(request: web.Request) -> web.Response:
     """Show metrics for Prometheus, added up over all processes of the service."""
     await request.app[READINESS].status()  # sets the gauges of the database
-    return web.Response(body=metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})
+    text = await request.app[EXPOSITION].text()
+    return web.Response(body=text, headers={"Content-Type": metrics.CONTENT_TYPE})

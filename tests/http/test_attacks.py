@@ -1,14 +1,12 @@
 """Bodies that are small and cost much: they are refused, and nobody else waits for them."""
 
 import asyncio
-import gc
 import gzip
 import io
 import json
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from aiohttp.pytest_plugin import AiohttpClient
@@ -18,6 +16,7 @@ from segsvc.db.pool import Connection
 from segsvc.settings import Limits
 from tests.api_calls import create
 from tests.conftest import SECRET, Client
+from tests.event_loop import loop_is_given_back, short_collections
 
 CSV = {"Content-Type": "text/csv"}
 GZIP = {"Content-Encoding": "gzip"}
@@ -25,35 +24,11 @@ ADD = "/api/v1/segments/A/members/add"
 
 pytestmark = pytest.mark.slow
 
-# Seconds of CPU for which one piece of work may keep the event loop: the aim is 0.01, and the rest
-# is the noise of a busy machine. Without the aim it was seconds.
-LONGEST = 0.1
 
-
-@asynccontextmanager
-async def loop_is_given_back() -> AsyncIterator[None]:
-    """Check that no work inside the context keeps the event loop for long.
-
-    CPU time of this thread, because other processes share the machine.
-    """
-    longest = 0.0
-
-    async def watch() -> None:
-        nonlocal longest
-        while True:
-            before = time.thread_time()
-            await asyncio.sleep(0)
-            longest = max(longest, time.thread_time() - before)
-
-    gc.collect()
-    gc.disable()  # a collection of everything that the tests have made takes longer
-    watching = asyncio.create_task(watch())
-    try:
+@pytest.fixture(autouse=True)
+def _short_collections() -> Iterator[None]:
+    with short_collections():
         yield
-    finally:
-        watching.cancel()
-        gc.enable()
-    assert 0 < longest < LONGEST
 
 
 @pytest.fixture

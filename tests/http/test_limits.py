@@ -8,7 +8,7 @@ from aiohttp import ClientResponse, ClientSession
 from aiohttp.pytest_plugin import AiohttpClient
 
 from segsvc.app import create_app
-from segsvc.http.app_keys import POOL
+from segsvc.http.app_keys import LARGE_READS, POOL
 from segsvc.settings import Limits
 from tests.conftest import SECRET, Client
 from tests.processes import TIMEOUT, serving
@@ -76,6 +76,25 @@ async def test_overload_is_shed(aiohttp_client: AiohttpClient, dsn: str) -> None
         assert (await client.get("/readyz")).status == 200
     assert {(await write).status for write in writes} == {200}
     await other.close()
+
+
+async def test_large_reads_take_turns(aiohttp_client: AiohttpClient, dsn: str) -> None:
+    """Reads of many users wait for each other, the next ones are shed, and hot reads go on."""
+    client = await limited(aiohttp_client, dsn, Limits(waiting=2))
+    assert client.app
+    turns = client.app[LARGE_READS]
+    path, body = "/api/v1/users/segments", {"user_ids": [1, 2]}
+    async with turns.take():
+        waiting = [asyncio.create_task(client.post(path, json=body)) for _ in range(2)]
+        async with asyncio.timeout(TIMEOUT):
+            while turns.asking < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        shed = await client.post(path, json=body)
+        assert shed.status == 503
+        assert (await shed.json())["type"] == "urn:segsvc:problem:busy"
+        assert (await client.get("/api/v1/users/1/segments")).status == 200
+    assert {(await each).status for each in waiting} == {200}
+    assert (await client.post(path, json=body)).status == 200
 
 
 async def test_connections(dsn: str) -> None:

@@ -163,7 +163,7 @@ async def preview_percent(request: web.Request) -> web.Response:
     slug = read_slug(request)
     query = read_query(request, PREVIEW_QUERY)
     try:
-        async with request.app[LARGE_READS], connection(request.app[POOL]) as conn:
+        async with request.app[LARGE_READS].take(), connection(request.app[POOL]) as conn:
             found = await store.preview(conn, slug, query["percent"], query["at"])
     except PastPreview:
         raise InvalidRequest([{"pointer": pointer("at"), "detail": "is in the past"}]) from None

@@ -108,7 +108,7 @@ async def list_segments_of_users(request: web.Request) -> web.Response:
     """List the segments of many users, in the order asked, now or as of any time."""
     body = await read_body(request, USER_LIST)
     user_ids, at = body["user_ids"], body["at"]
-    async with request.app[LARGE_READS], connection(request.app[POOL]) as conn:
+    async with request.app[LARGE_READS].take(), connection(request.app[POOL]) as conn:
         segments = await reads.list_at(conn, user_ids, at, quota_of(request))
         marked = await _marked(conn, at)
     users = [
