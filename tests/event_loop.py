@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 # Seconds of CPU for which one piece of work may keep the event loop: the aim is 0.01, and the rest
 # is the noise of a busy machine. Without the aim it was seconds.
-LONGEST = 0.1
+LONGEST = 0.2
 
 
 @asynccontextmanager

@@ -1,5 +1,8 @@
 """The OpenAPI document, and a page that shows it in Swagger UI, with no file from another host."""
 
+import hashlib
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from aiohttp import ETag, web
@@ -8,6 +11,7 @@ from openapi_ui_bundles import swagger_ui
 
 from segsvc.http.problems import NotFound
 from segsvc.http.routes import Routes, Text
+from segsvc.http.threads import in_thread
 from segsvc.observability import health
 from segsvc.openapi.document import DOCUMENT
 
@@ -60,16 +64,9 @@ OPENAPI = OpenApiSchema()
 async def show_openapi(request: web.Request) -> web.Response:
     """Show this document."""
     document = request.app[DOCUMENT]
-    answer = web.Response(
-        body=document.body,
-        content_type="application/json",
-        headers={"Cache-Control": "no-cache"},
-    )
-    answer.etag = document.etag
-    if ETag(document.etag) in (request.if_none_match or ()):
-        answer.set_status(304)
-        answer.body = None
-    return answer
+    etag = await in_thread(lambda: document.etag)  # the first time, it is generated
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-cache"}
+    return _with_etag(request, document.body, etag, headers)
 
 
 @ROUTES.get("/docs", role=None, query=None, answers=(Text("text/html", "<!doctype html>..."),))
@@ -91,7 +88,7 @@ async def show_docs(request: web.Request) -> web.Response:
     answers=(Text("text/javascript", "..."), Text("text/css", "..."), Text("image/png", "...")),
     problems=(NotFound,),
 )
-async def show_docs_file(request: web.Request) -> web.FileResponse:
+async def show_docs_file(request: web.Request) -> web.Response:
     """Serve a file of that page."""
     path = FILES.get(request.match_info["file"])
     if not path:
@@ -100,4 +97,23 @@ async def show_docs_file(request: web.Request) -> web.FileResponse:
         "Content-Type": TYPES[path.suffix],
         "Cache-Control": f"public, max-age={FILE_AGE}",
     }
-    return web.FileResponse(path, headers=headers)
+    return _with_etag(request, *_file(path), headers)
+
+
+@cache
+def _file(path: Path) -> tuple[bytes, str]:
+    """Return the content of a file and its entity tag."""
+    body = path.read_bytes()
+    return body, hashlib.sha256(body).hexdigest()[:16]
+
+
+def _with_etag(
+    request: web.Request, body: bytes, etag: str, headers: Mapping[str, str]
+) -> web.Response:
+    """Return `body`, or 304 if the client has it."""
+    answer = web.Response(body=body, headers=headers)
+    answer.etag = etag
+    if ETag(etag) in (request.if_none_match or ()):
+        answer.set_status(304)
+        answer.body = None
+    return answer

@@ -21,6 +21,7 @@ GATED = {
     "users/list_events": {"segment"},
     "ofrep/list_live": {"segment"},
     "reports/copy_month": {"users", "segment"},
+    "segments/preview": {"users"},
     "reports/copy_month_of_user": {"segment"},
 }
 
@@ -96,6 +97,7 @@ VALUES = {
     "maintenance/replay": "'{1,2,3}'",
     "members/change": "1, '2026-07-01', true, null, null, null",
     "members/list": "1, 0, 100",
+    "segments/preview": "1, 25, '2026-07-01'",
     "members/lock_users": "",
     "reports/copy_month": "'2026-07-01', '2026-08-01'",
     "reports/copy_month_of_user": "'2026-07-01', '2026-08-01', 200",
