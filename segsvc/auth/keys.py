@@ -60,6 +60,7 @@ class KeyCache:
         self._keys: dict[str, store.Key] = {}
         self._read_at = -inf
         self._failed_at = -inf
+        self._failure = Unavailable()
         self._reading = asyncio.Lock()
 
     @property
@@ -108,15 +109,16 @@ class KeyCache:
             if asked_at - self._read_at < age:
                 return
             if asked_at - self._failed_at < min(age, LOOKUP_INTERVAL):
-                raise Unavailable("the API keys could not be read a moment ago")
+                raise type(self._failure)(*self._failure.args)
             try:
                 async with asyncio.timeout(MAX_AGE), self._kept.lend() as conn:
                     self._keys = {key.name: key for key in await store.list_all(conn)}
             except TimeoutError as error:
                 self._failed_at = _now()
-                raise Unavailable("the API keys could not be read in time") from error
-            except Unavailable:
-                self._failed_at = _now()
+                self._failure = Unavailable("the API keys could not be read in time")
+                raise self._failure from error
+            except Unavailable as error:
+                self._failed_at, self._failure = _now(), error
                 raise
             self._read_at = asked_at
 
