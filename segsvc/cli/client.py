@@ -9,7 +9,7 @@ from urllib.parse import quote
 import click
 
 from segsvc.http import BASE
-from segsvc.printable import printable
+from segsvc.observability.printable import printable
 
 if TYPE_CHECKING:  # half of the time of `segsvc segments --help`
     from aiohttp import ClientResponse

@@ -7,7 +7,11 @@ from segsvc.observability import metrics
 
 
 class QuotaUsedUp(Exception):  # noqa: N818 (a state, not a mistake)
-    """The key has made as many users known as it may for now."""
+    """The key has made as many users known as it may for now: `rate` a second."""
+
+    def __init__(self, rate: int) -> None:
+        super().__init__(rate)
+        self.rate = rate
 
 
 class Quota:
@@ -29,7 +33,7 @@ class Quota:
         self._at = now
         if self._left <= 0:
             metrics.REFUSED_USERS.inc(count)
-            raise QuotaUsedUp
+            raise QuotaUsedUp(self._rate)
         self._left -= count
 
     def give_back(self, count: int) -> None:

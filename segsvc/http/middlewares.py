@@ -2,12 +2,14 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
 from segsvc.auth.keys import identify
-from segsvc.db.conditions import SegmentsNotLive
+from segsvc.db.conditions import PlanChanged, PlanPending, SegmentsNotLive
 from segsvc.db.dedicated import NoFreeSlot
 from segsvc.db.pool import PoolExhausted, ReadOnly, Refused, Unavailable
 from segsvc.db.quotas import QuotaUsedUp
@@ -19,6 +21,25 @@ from segsvc.observability import request_ids
 from segsvc.observability.access_log import without_signature
 
 log = logging.getLogger(__name__)
+
+# What stores and connections raise, and every route answers alike; the first that fits counts.
+PROBLEMS: dict[type[Exception], Callable[[Any], problems.Problem]] = {
+    # The segment in the path; handlers say it of a body.
+    SegmentsNotLive: lambda error: problems.SegmentNotFound(*error.slugs),
+    PlanPending: lambda _: problems.PlanPending(),
+    PlanChanged: lambda _: problems.PlanChanged(),
+    QuotaUsedUp: lambda error: problems.TooManyNewUsers(error.rate),
+    NoFreeSlot: lambda _: problems.Busy(
+        "as many of these as allowed are under way: try again in a moment"
+    ),
+    PoolExhausted: lambda _: problems.Busy(
+        "too many requests wait for the database: try again in a moment"
+    ),
+    ReadOnly: lambda error: problems.ReadOnly(str(error)),
+    Refused: lambda error: problems.WrongSetup(str(error)),
+    # db/outages.py logs it, at most once in ten seconds.
+    Unavailable: lambda _: problems.DatabaseUnavailable(),
+}
 
 # How many requests each API key has under way.
 UNDER_WAY = web.AppKey("under_way", Counter[str])
@@ -46,12 +67,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         problem = error
     except web.HTTPException as error:
         problem = _problem_of(request, error)
-    except SegmentsNotLive as error:  # the segment in the path; handlers say it of a body
-        problem = problems.SegmentNotFound(*error.slugs)
-    except QuotaUsedUp:
-        problem = problems.TooManyNewUsers(request.app[LIMITS].new_users)
-    except (NoFreeSlot, Unavailable) as error:
-        problem = _problem_of_database(error)
+    except tuple(PROBLEMS) as error:
+        problem = next(make(error) for kind, make in PROBLEMS.items() if isinstance(error, kind))
     except Exception:
         log.exception("%s %s failed", request.method, without_signature(request.rel_url.raw_path))
         problem = problems.InternalError()
@@ -82,20 +99,6 @@ async def _within_limit(request: web.Request, handler: Handler, key: str) -> web
         return await handler(request)
     finally:
         under_way[key] -= 1
-
-
-def _problem_of_database(error: NoFreeSlot | Unavailable) -> problems.Problem:
-    match error:
-        case NoFreeSlot():
-            detail = "as many of these as allowed are under way: try again in a moment"
-            return problems.Busy(detail)
-        case PoolExhausted():
-            return problems.Busy("too many requests wait for the database: try again in a moment")
-        case ReadOnly():
-            return problems.ReadOnly(str(error))
-        case Refused():
-            return problems.WrongSetup(str(error))
-    return problems.DatabaseUnavailable()  # db/outages.py logs it, at most once in ten seconds
 
 
 def _problem_of(request: web.Request, error: web.HTTPException) -> problems.Problem:

@@ -152,6 +152,11 @@ def quota_of(request: web.Request) -> Quota:
     return request.app[QUOTAS][actor(request)]
 
 
+def refusal(detail: str, *places: Path) -> InvalidRequest:
+    """Return the problem that says `detail` of each of `places` in a request."""
+    return InvalidRequest([{"pointer": pointer(*place), "detail": detail} for place in places])
+
+
 def failures(messages: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
     """Flatten marshmallow's nested error messages into pairs of a path and a message, sorted."""
     if isinstance(messages, dict):

@@ -13,7 +13,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from segsvc.observability import request_ids
-from segsvc.printable import printable
+from segsvc.observability.printable import printable
 
 # Seconds for which access log lines are collected, to be written together.
 FLUSH_DELAY = 0.1

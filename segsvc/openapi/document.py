@@ -45,6 +45,11 @@ _OF_A_QUERY = (
 )
 
 
+def etag_of(body: bytes) -> str:
+    """Return the entity tag of a content."""
+    return hashlib.sha256(body).hexdigest()[:16]
+
+
 class Document:
     """The document of the resources `groups`, generated at the first use."""
 
@@ -59,7 +64,7 @@ class Document:
     @cached_property
     def etag(self) -> str:
         """A hash of the document."""
-        return hashlib.sha256(self.body).hexdigest()[:16]
+        return etag_of(self.body)
 
     @cached_property
     def content(self) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The OpenAPI document, and a page that shows it in Swagger UI, with no file from another host."""
 
-import hashlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from segsvc.http.problems import NotFound
 from segsvc.http.routes import Routes, Text
 from segsvc.http.threads import in_thread
 from segsvc.observability import health
-from segsvc.openapi.document import DOCUMENT
+from segsvc.openapi.document import DOCUMENT, etag_of
 
 ROUTES = Routes(health.ROUTES.name, health.ROUTES.description, base="")
 
@@ -104,7 +103,7 @@ async def show_docs_file(request: web.Request) -> web.Response:
 def _file(path: Path) -> tuple[bytes, str]:
     """Return the content of a file and its entity tag."""
     body = path.read_bytes()
-    return body, hashlib.sha256(body).hexdigest()[:16]
+    return body, etag_of(body)
 
 
 def _with_etag(

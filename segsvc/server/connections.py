@@ -51,13 +51,12 @@ class Connections:
     def refuse(self, transport: asyncio.Transport) -> bool:
         """Return whether a new connection is one too many, and if so, take it over."""
         served = cast("list[_Connection]", self._server.connections)
+        limits = [(served, self._most)]
         if self._most_per_address < self._most:
             address = transport.get_extra_info("peername")[0]
             served_there = [each for each in served if each.address == address]
-            full = len(served_there) >= self._most_per_address and not _closed_one(served_there)
-        else:
-            full = False
-        if not full and (len(served) < self._most or _closed_one(served)):
+            limits.insert(0, (served_there, self._most_per_address))
+        if all(len(group) < most or _closed_one(group) for group, most in limits):
             return False
         if len(self._refused) >= REFUSED_CLIENTS:
             transport.abort()

@@ -30,7 +30,6 @@ after_cancel AS (
 step AS (
     SELECT
         asked.percent,
-        asked.ordinal,
         asked.valid_from,
         lead(asked.valid_from, 1, 'infinity') OVER (ORDER BY asked.ordinal) AS valid_to
     FROM unnest($3::timestamptz[], $4::numeric[]) WITH ORDINALITY

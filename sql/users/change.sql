@@ -39,7 +39,8 @@ WITH requested AS (
         a.segment_id,
         TRUE AS included,
         coalesce(a.valid_from, $2::timestamptz) AS valid_from,
-        coalesce(a.valid_to, 'infinity') AS valid_to
+        coalesce(a.valid_to, 'infinity') AS valid_to,
+        NULL AS automatic -- an addition does not depend on it
     FROM
         unnest($3::bigint[], $4::timestamptz[], $5::timestamptz[])
             AS a (segment_id, valid_from, valid_to)
@@ -48,7 +49,14 @@ WITH requested AS (
         r.segment_id,
         FALSE AS included,
         $2::timestamptz AS valid_from,
-        'infinity' AS valid_to
+        'infinity' AS valid_to,
+        exists(
+            SELECT FROM rollout AS rollout_now
+            WHERE
+                rollout_now.segment_id = r.segment_id
+                AND rollout_now.valid_to > $2::timestamptz
+                AND rollout_now.valid_from <= $2::timestamptz
+        ) AS automatic
     FROM unnest($6::bigint[]) AS r (segment_id)
 ),
 
@@ -60,6 +68,7 @@ met AS MATERIALIZED (
         requested.included,
         requested.valid_from,
         requested.valid_to,
+        requested.automatic,
         m.included AS was_included,
         m.valid_from AS old_valid_from,
         m.valid_to AS old_valid_to,
@@ -81,6 +90,7 @@ current_period AS (
         met.included,
         met.valid_from,
         met.valid_to,
+        met.automatic,
         (
             array_agg(met.was_included ORDER BY met.old_valid_to DESC) FILTER (
                 WHERE NOT met.is_plan
@@ -99,7 +109,7 @@ current_period AS (
             AND met.old_valid_to = met.valid_to
         ) AS same_plans
     FROM met
-    GROUP BY met.segment_id, met.included, met.valid_from, met.valid_to
+    GROUP BY met.segment_id, met.included, met.valid_from, met.valid_to, met.automatic
 ),
 
 -- MATERIALIZED: read three times below, and always as of before the writes.
@@ -113,26 +123,14 @@ changed AS MATERIALIZED (
         c.valid_from > $2::timestamptz AS planned,
         greatest(c.valid_to, c.change_at + interval '1 microsecond') AS valid_to,
         coalesce(c.included = c.was_included, FALSE) AS moves_end,
-        c.included OR c.was_included IS NOT NULL OR EXISTS (
-            SELECT FROM rollout AS r
-            WHERE
-                r.segment_id = c.segment_id
-                AND r.valid_to > $2::timestamptz
-                AND r.valid_from <= $2::timestamptz
-        ) AS opens
+        c.included OR c.was_included IS NOT NULL OR c.automatic AS opens
     FROM current_period AS c
     WHERE
         CASE
             WHEN c.included = c.was_included THEN c.valid_to <> c.old_valid_to OR c.plans > 0
             WHEN c.was_included IS NOT NULL THEN TRUE
             WHEN c.included THEN c.plans <> 1 OR c.same_plans <> 1
-            ELSE c.plans > 0 OR EXISTS (
-                SELECT FROM rollout AS r
-                WHERE
-                    r.segment_id = c.segment_id
-                    AND r.valid_to > $2::timestamptz
-                    AND r.valid_from <= $2::timestamptz
-            )
+            ELSE c.plans > 0 OR c.automatic
         END
 ),
 

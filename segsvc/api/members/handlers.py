@@ -27,12 +27,11 @@ from segsvc.http.csv_stream import accepts, stream_csv
 from segsvc.http.problems import (
     Busy,
     InvalidLines,
-    InvalidRequest,
     SegmentNotFound,
     TooLarge,
     UnsupportedMediaType,
 )
-from segsvc.http.requests import NO_PARAMETERS, pointer, read_query, read_slug
+from segsvc.http.requests import NO_PARAMETERS, read_query, read_slug, refusal
 from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
 
@@ -140,8 +139,6 @@ def _refusals() -> Iterator[None]:
     except TooManyLines as error:
         raise TooLarge(f"the operator's limit is {error.limit} user ids in one file") from None
     except PastStart:
-        detail = "is not in the future"
-        raise InvalidRequest([{"pointer": pointer("starts_at"), "detail": detail}]) from None
+        raise refusal("is not in the future", ("starts_at",)) from None
     except PastExpiry:
-        detail = "is not after the start, now or starts_at"
-        raise InvalidRequest([{"pointer": pointer("expires_at"), "detail": detail}]) from None
+        raise refusal("is not after the start, now or starts_at", ("expires_at",)) from None

@@ -17,10 +17,9 @@ from segsvc.http.problems import (
     Forbidden,
     IncompleteReport,
     InternalError,
-    InvalidRequest,
     MalformedRequest,
 )
-from segsvc.http.requests import pointer, read_base, read_body
+from segsvc.http.requests import read_base, read_body, refusal
 from segsvc.http.responses import json_response
 from segsvc.http.routes import Routes
 
@@ -53,8 +52,7 @@ async def create_report(request: web.Request) -> web.Response:
     async with connection(request.app[POOL]) as conn:
         now = await clock.now(conn)
     if report.month.start > now:
-        detail = "is in the future (months are UTC)"
-        raise InvalidRequest([{"pointer": pointer("period"), "detail": detail}])
+        raise refusal("is in the future (months are UTC)", ("period",))
     settings = request.app[LINKS]
     expires_at = (now + links.LIFETIME).replace(microsecond=0)
     base = settings.public_url or read_base(request)

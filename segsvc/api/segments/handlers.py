@@ -18,12 +18,11 @@ from segsvc.api.segments.schemas import (
 )
 from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
-from segsvc.db.conditions import PastPreview, PastStep, PlanChanged, PlanPending
+from segsvc.db.conditions import PastPreview, PastStep
 from segsvc.db.pool import connection
-from segsvc.http import problems
 from segsvc.http.app_keys import LARGE_READS, POOL
-from segsvc.http.problems import InvalidRequest, SegmentNotFound, SlugTaken
-from segsvc.http.requests import NO_PARAMETERS, pointer, read_body, read_query, read_slug
+from segsvc.http.problems import PlanChanged, PlanPending, SegmentNotFound, SlugTaken
+from segsvc.http.requests import NO_PARAMETERS, read_body, read_query, read_slug, refusal
 from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
 
@@ -78,7 +77,7 @@ async def get_segment(request: web.Request) -> web.Response:
     body=SEGMENT_CHANGE,
     example={"percent": 50},
     answers=(SEGMENT,),
-    problems=(SegmentNotFound, problems.PlanPending),
+    problems=(SegmentNotFound, PlanPending),
 )
 async def change_segment(request: web.Request) -> web.Response:
     """Change the description or the percentage; a percentage of null makes the segment manual."""
@@ -86,10 +85,7 @@ async def change_segment(request: web.Request) -> web.Response:
     changes = await read_body(request, SEGMENT_CHANGE)
     async with connection(request.app[POOL]) as conn:
         async with conn.transaction():
-            try:
-                await store.change(conn, slug, changes, actor(request))
-            except PlanPending:
-                raise problems.PlanPending from None
+            await store.change(conn, slug, changes, actor(request))
         changes.pop("plan", None)
         # Counting the members of a large segment takes time, so it is done after the locks are
         # gone. What another request changed since then is not part of this answer.
@@ -130,7 +126,7 @@ async def get_plan(request: web.Request) -> web.Response:
         ]
     },
     answers=(STORED_PLAN,),
-    problems=(SegmentNotFound, problems.PlanChanged),
+    problems=(SegmentNotFound, PlanChanged),
 )
 async def set_plan(request: web.Request) -> web.Response:
     """Replace what is planned for the percentage; with `If-Match`, only the plan that was read."""
@@ -143,7 +139,7 @@ async def set_plan(request: web.Request) -> web.Response:
     "/segments/{slug}/plan",
     role=Role.EDITOR,
     status=204,
-    problems=(SegmentNotFound, problems.PlanChanged),
+    problems=(SegmentNotFound, PlanChanged),
 )
 async def cancel_plan(request: web.Request) -> web.Response:
     """Cancel what is planned for the percentage; with `If-Match`, only the plan that was read."""
@@ -166,7 +162,7 @@ async def preview_percent(request: web.Request) -> web.Response:
         async with request.app[LARGE_READS].take(), connection(request.app[POOL]) as conn:
             found = await store.preview(conn, slug, query["percent"], query["at"])
     except PastPreview:
-        raise InvalidRequest([{"pointer": pointer("at"), "detail": "is in the past"}]) from None
+        raise refusal("is in the past", ("at",)) from None
     return json_response(PREVIEW, found)
 
 
@@ -175,11 +171,8 @@ async def _set_plan(request: web.Request, slug: str, steps: list[store.Step]) ->
     try:
         async with connection(request.app[POOL]) as conn, conn.transaction():
             return await store.set_plan(conn, slug, steps, etags, actor(request))
-    except PlanChanged:
-        raise problems.PlanChanged from None
     except PastStep:
-        detail = "is not in the future"
-        raise InvalidRequest([{"pointer": pointer("steps", 0, "at"), "detail": detail}]) from None
+        raise refusal("is not in the future", ("steps", 0, "at")) from None
 
 
 def _plan_response(plan: store.Plan) -> web.Response:

@@ -1,6 +1,5 @@
 """Users: change, read and explain their segments."""
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from aiohttp import web
@@ -24,7 +23,7 @@ from segsvc.db import clock
 from segsvc.db.conditions import PastExpiry, PastStart, SegmentsNotLive
 from segsvc.db.pool import Connection, connection
 from segsvc.http.app_keys import LARGE_READS, POOL
-from segsvc.http.problems import InvalidRequest, UnknownSegments
+from segsvc.http.problems import UnknownSegments
 from segsvc.http.requests import (
     NO_PARAMETERS,
     pointer,
@@ -32,6 +31,7 @@ from segsvc.http.requests import (
     read_body,
     read_query,
     read_user_id,
+    refusal,
 )
 from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
@@ -80,10 +80,10 @@ async def change_user(request: web.Request) -> web.Response:
         raise _unknown_segments(change, error.slugs) from None
     except PastStart as error:
         places = {a.start_place: None for a in change.add if a.slug in error.slugs}
-        raise _wrong_times(places, "is not in the future") from None
+        raise refusal("is not in the future", *places) from None
     except PastExpiry as error:
         places = {a.end_place: None for a in change.add if a.slug in error.slugs}
-        raise _wrong_times(places, "is not after the start, now or starts_at") from None
+        raise refusal("is not after the start, now or starts_at", *places) from None
     # Read together with other reads, after the commit: the transaction is one round trip shorter.
     segments = await request.app[reads.READS].list_now(user_id, quota_of(request))
     return json_response(
@@ -150,10 +150,6 @@ async def list_user_events(request: web.Request) -> web.Response:
 async def _marked(conn: Connection, at: datetime | None) -> dict[str, bool]:
     """Return the mark of an answer as of a future time."""
     return {"preview": True} if at is not None and at > await clock.now(conn) else {}
-
-
-def _wrong_times(places: Iterable[tuple[str | int, ...]], detail: str) -> InvalidRequest:
-    return InvalidRequest([{"pointer": pointer(*place), "detail": detail} for place in places])
 
 
 def _unknown_segments(change: UserChange, slugs: set[str]) -> UnknownSegments:

@@ -195,19 +195,17 @@ class ChangedUserSchema(Schema):
     segments = StoredList(Slug())
 
 
-class UserSegmentsSchema(Schema):
-    """The segments that a user is in. `preview`: by what is planned, as of a future time."""
-
-    user_id = UserId(required=True)
-    segments = StoredList(Slug())
-    preview = _preview()
-
-
 class ListedUserSchema(Schema):
     """The segments that one of many users is in."""
 
     user_id = UserId(required=True)
     segments = StoredList(Slug())
+
+
+class UserSegmentsSchema(ListedUserSchema):
+    """The segments that a user is in. `preview`: by what is planned, as of a future time."""
+
+    preview = _preview()
 
 
 class UsersSegmentsSchema(Schema):

@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from segsvc.observability.logs import Lines
-from segsvc.printable import printable
+from segsvc.observability.printable import printable
 
 
 @pytest.mark.parametrize(
