@@ -229,11 +229,11 @@ COMMENT ON COLUMN public.segment.description IS 'What the segment is for.';
 
 COMMENT ON COLUMN public.segment.created_at IS 'Start of the life, inclusive.';
 
-COMMENT ON COLUMN public.segment.deleted_at IS 'End of the life, exclusive. infinity while the segment is live.';
+COMMENT ON COLUMN public.segment.deleted_at IS 'End of the life, exclusive. In the future if it is planned, infinity while there is none.';
 
 COMMENT ON COLUMN public.segment.created_by IS 'Name of the API key that created it. NULL without a key.';
 
-COMMENT ON COLUMN public.segment.deleted_by IS 'Name of the API key that deleted it. NULL without a key.';
+COMMENT ON COLUMN public.segment.deleted_by IS 'Name of the API key that set deleted_at, at once or in advance. NULL without a key.';
 
 ALTER TABLE public.segment ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.segment_id_seq
@@ -275,11 +275,6 @@ ALTER TABLE ONLY public.rollout
 COMMENT ON CONSTRAINT rollout_pkey ON public.rollout IS 'No two rollouts of a segment end together, so at most one has no end.';
 
 ALTER TABLE ONLY public.segment
-    ADD CONSTRAINT segment_deleted_at_slug_key UNIQUE (deleted_at, slug);
-
-COMMENT ON CONSTRAINT segment_deleted_at_slug_key ON public.segment IS 'At most one live segment a slug. Live segments are adjacent in the index, sorted by slug.';
-
-ALTER TABLE ONLY public.segment
     ADD CONSTRAINT segment_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.users
@@ -300,6 +295,14 @@ COMMENT ON INDEX public.membership_valid_to_idx IS 'Periods that ended in a mont
 CREATE INDEX rollout_valid_to_idx ON public.rollout USING btree (valid_to);
 
 COMMENT ON INDEX public.rollout_valid_to_idx IS 'Rollouts in force, adjacent for all segments.';
+
+CREATE INDEX segment_deleted_at_idx ON public.segment USING btree (deleted_at);
+
+COMMENT ON INDEX public.segment_deleted_at_idx IS 'Segments that ended in a month, or before a time.';
+
+CREATE UNIQUE INDEX segment_slug_deleted_at_key ON public.segment USING btree (slug, deleted_at);
+
+COMMENT ON INDEX public.segment_slug_deleted_at_key IS 'The lives of a slug, the live one last. No two of them end together.';
 
 CREATE INDEX users_first_seen_at_idx ON public.users USING btree (first_seen_at);
 

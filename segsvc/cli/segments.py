@@ -52,7 +52,7 @@ def segments() -> None:
 
 @segments.command("list")
 def list_segments() -> None:
-    """List the live segments: slug, percentage, description."""
+    """List the live segments: slug, percentage, description, planned end."""
 
     async def work() -> None:
         async for page in client.pages(client.path("segments")):
@@ -106,6 +106,22 @@ def set_percent(slug: str, percent: str, plan: str | None) -> None:
     `none` makes the segment manual again.
     """
     body: dict[str, Any] = {"percent": _percent(percent)} | ({"plan": plan} if plan else {})
+
+    async def work() -> None:
+        click.echo(_line(await client.call("PATCH", client.path("segments", slug), json=body)))
+
+    client.run(work())
+
+
+@segments.command("set-end")
+@click.argument("slug")
+@click.argument("ends_at")
+def set_end(slug: str, ends_at: str) -> None:
+    """Plan the end of the segment SLUG: at ENDS_AT, all users leave it and its slug is free.
+
+    ENDS_AT is a time such as 2026-12-31T23:59:59+03:00; `none` lifts the end.
+    """
+    body = {"ends_at": None if ends_at == "none" else ends_at}
 
     async def work() -> None:
         click.echo(_line(await client.call("PATCH", client.path("segments", slug), json=body)))
@@ -193,4 +209,5 @@ def _number(percent: Decimal | None) -> float | None:
 
 def _line(segment: dict[str, Any]) -> str:
     percent = "-" if segment["percent"] is None else f"{segment['percent']:g} %"
-    return f"{segment['slug']:<32}  {percent:>7}  {segment['description']}".rstrip()
+    end = f"  ends at {segment['ends_at']}" if segment["ends_at"] else ""
+    return f"{segment['slug']:<32}  {percent:>7}  {segment['description']}".rstrip() + end

@@ -1,5 +1,7 @@
 """Conditions that a write meets and that its caller answers for."""
 
+from datetime import datetime
+
 
 class _OfSlugs(Exception):  # noqa: N818 (conditions that callers ask about)
     def __init__(self, slugs: set[str]) -> None:
@@ -23,12 +25,29 @@ class PastStep(Exception):  # noqa: N818 (a condition that callers ask about)
     """The first step of a plan is not in the future; nothing was changed."""
 
 
+class StepAfterEnd(Exception):  # noqa: N818 (a condition that callers ask about)
+    """A step of the plan would not be before the end of the segment; nothing was changed."""
+
+    def __init__(self, index: int, at: datetime) -> None:
+        super().__init__(index)
+        self.index = index
+        self.at = at
+
+
+class PastEnd(Exception):  # noqa: N818 (a condition that callers ask about)
+    """The planned end of a segment is not in the future; nothing was changed."""
+
+
 class PastPreview(Exception):  # noqa: N818 (a condition that callers ask about)
     """The time of a preview is over."""
 
 
 class PastStart(_OfSlugs):
     """The memberships in these segments would have started already; nothing was changed."""
+
+
+class StartAfterEnd(_OfSlugs):
+    """The memberships would not start before the ends of these segments; nothing was changed."""
 
 
 class PastExpiry(_OfSlugs):

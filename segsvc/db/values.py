@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from segsvc.db.conditions import PastExpiry, PastStart
+from segsvc.db.conditions import PastExpiry, PastStart, StartAfterEnd
 
 MAX_USER_ID = 2**63 - 1
 SLUG = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -32,15 +32,20 @@ class Bounds(NamedTuple):
 Sink = Callable[[bytes], Coroutine[Any, Any, None]]
 
 
-def bounds_of(terms: Mapping[str, Term], now: datetime) -> dict[str, Bounds]:
-    """Return the bounds of memberships in some segments, by slug.
+def bounds_of(
+    terms: Mapping[str, Term], now: datetime, ends: Mapping[str, datetime | None]
+) -> dict[str, Bounds]:
+    """Return the bounds of memberships in some segments, by slug; `ends` are those of the segments.
 
     Raises:
         PastStart: some of them would start at `now` or before it.
+        StartAfterEnd: some of them would start when their segments have ended.
         PastExpiry: some of them would end at their start or before it.
     """
     if past := {slug for slug, term in terms.items() if term.starts_at and term.starts_at <= now}:
         raise PastStart(past)
+    if late := {slug for slug, term in terms.items() if ended(ends[slug], term.starts_at)}:
+        raise StartAfterEnd(late)
     bounds = {}
     for slug, (starts_at, expiry) in terms.items():
         start = starts_at or now
@@ -51,6 +56,11 @@ def bounds_of(terms: Mapping[str, Term], now: datetime) -> dict[str, Bounds]:
     if past:
         raise PastExpiry(past)
     return bounds
+
+
+def ended(end: datetime | None, at: datetime | None) -> bool:
+    """Return whether a life with this end, None for no end, is over at a time, None for now."""
+    return end is not None and at is not None and at >= end
 
 
 def rfc3339(moment: datetime) -> str:

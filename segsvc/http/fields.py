@@ -265,6 +265,11 @@ class Timestamp(DescribedField):
         return None if value is None else rfc3339(value)
 
 
+def preview_mark() -> fields.Boolean:
+    """Return the field of an answer as of a future time: true, or absent."""
+    return fields.Boolean(metadata={"enum": [True]})
+
+
 class FormattedTimestamp(Timestamp):
     """A time with an offset (RFC 3339)."""
 

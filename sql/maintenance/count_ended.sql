@@ -5,7 +5,7 @@
 --
 -- Returns: one row: periods bigint, rollouts bigint, segments bigint
 -- Locks:   none
--- Index:   membership_valid_to_idx, membership_segment_id_user_id_idx, segment_deleted_at_slug_key
+-- Index:   membership_valid_to_idx, membership_segment_id_user_id_idx, segment_deleted_at_idx
 
 SELECT
     (

@@ -5,7 +5,7 @@
 --
 -- Returns: a row each: id bigint
 -- Locks:   none
--- Index:   segment_deleted_at_slug_key
+-- Index:   segment_deleted_at_idx
 
 SELECT s.id
 FROM segment AS s

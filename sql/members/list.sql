@@ -1,9 +1,10 @@
 -- sql/members/list.sql
--- Lists the users who are in a segment now, in the order of their ids.
+-- Lists the users who are in a segment at one time, in the order of their ids.
 --
 -- $1 segment_id bigint
 -- $2 after      bigint, the last user of the page before; 0 for the first page
 -- $3 limit      bigint, null for all
+-- $4 at         timestamptz, null for now
 --
 -- Returns: a row each: user_id bigint, source text, since text and expires_at text (RFC 3339)
 -- Locks:   none
@@ -21,14 +22,14 @@ WITH past_rollout AS (
         r.valid_from,
         coalesce(
             r.valid_to = lag(r.valid_from) OVER newest_first,
-            r.valid_to > now()
+            r.valid_to > coalesce($4::timestamptz, now())
         ) AS continues
     FROM rollout AS r
-    WHERE r.segment_id = $1::bigint AND r.valid_from <= now()
+    WHERE r.segment_id = $1::bigint AND r.valid_from <= coalesce($4::timestamptz, now())
     WINDOW newest_first AS (ORDER BY r.valid_from DESC)
 ),
 
--- The points that are admitted from valid_from until now, if no gap follows.
+-- The points that are admitted from valid_from until then, if no gap follows.
 -- MATERIALIZED: the window functions run once, not once a user.
 admission AS MATERIALIZED (
     SELECT
@@ -40,7 +41,7 @@ admission AS MATERIALIZED (
     WINDOW newest_first AS (ORDER BY past.valid_from DESC)
 ),
 
--- The rollout in force: no row if there is none, or if the segment is not live.
+-- The rollout in force then: no row if there is none, or if the segment is not live.
 in_force AS MATERIALIZED (
     SELECT
         a.salt,
@@ -50,7 +51,10 @@ in_force AS MATERIALIZED (
         a.continues
         AND EXISTS (
             SELECT FROM segment AS s
-            WHERE s.id = $1::bigint AND s.deleted_at > now() AND s.created_at <= now()
+            WHERE
+                s.id = $1::bigint
+                AND s.deleted_at > coalesce($4::timestamptz, now())
+                AND s.created_at <= coalesce($4::timestamptz, now())
         )
     ORDER BY a.valid_from DESC
     LIMIT 1
@@ -67,8 +71,8 @@ last_by_hand AS MATERIALIZED (
             m.segment_id = $1::bigint
             AND m.user_id > $2::bigint
             AND m.included
-            AND m.valid_to > now()
-            AND m.valid_from <= now()
+            AND m.valid_to > coalesce($4::timestamptz, now())
+            AND m.valid_from <= coalesce($4::timestamptz, now())
             AND $3::bigint IS NOT NULL
         ORDER BY m.user_id
         LIMIT $3::bigint
@@ -93,11 +97,14 @@ FROM (
             m.segment_id = $1::bigint
             AND m.user_id > $2::bigint
             AND m.included
-            AND m.valid_to > now()
-            AND m.valid_from <= now()
+            AND m.valid_to > coalesce($4::timestamptz, now())
+            AND m.valid_from <= coalesce($4::timestamptz, now())
             AND EXISTS (
                 SELECT FROM segment AS s
-                WHERE s.id = $1::bigint AND s.deleted_at > now() AND s.created_at <= now()
+                WHERE
+                    s.id = $1::bigint
+                    AND s.deleted_at > coalesce($4::timestamptz, now())
+                    AND s.created_at <= coalesce($4::timestamptz, now())
             )
         ORDER BY m.user_id
         LIMIT $3::bigint
@@ -121,14 +128,19 @@ FROM (
         CROSS JOIN
             LATERAL (
                 SELECT
-                    max(m.valid_to) FILTER (WHERE m.valid_to <= now()) AS ended_at,
-                    bool_or(m.valid_from <= now() AND m.valid_to > now()) AS decides
+                    max(m.valid_to) FILTER (
+                        WHERE m.valid_to <= coalesce($4::timestamptz, now())
+                    ) AS ended_at,
+                    bool_or(
+                        m.valid_from <= coalesce($4::timestamptz, now())
+                        AND m.valid_to > coalesce($4::timestamptz, now())
+                    ) AS decides
                 FROM membership AS m
                 WHERE m.segment_id = $1::bigint AND m.user_id = u.id
             ) AS by_hand
         WHERE
             u.id > $2::bigint
-            AND u.first_seen_at <= now()
+            AND u.first_seen_at <= coalesce($4::timestamptz, now())
             AND u.id <= coalesce((SELECT l.user_id FROM last_by_hand AS l), 9223372036854775807)
             AND (SELECT NOT isempty(f.points) FROM in_force AS f)
             AND rollout_point((SELECT f.salt FROM in_force AS f), u.id)

@@ -3,9 +3,9 @@
 --
 -- $1 slug text
 --
--- Returns: one row: id bigint; or none
+-- Returns: one row: id bigint, ends_at timestamptz, null without an end; or none
 -- Locks:   the slug, shared (see segments/lock_slug), then the segment FOR KEY SHARE
--- Index:   segment_deleted_at_slug_key
+-- Index:   segment_slug_deleted_at_key
 
 -- MATERIALIZED and count(*): the slug is locked before the segment.
 WITH slug_lock AS MATERIALIZED (
@@ -13,8 +13,10 @@ WITH slug_lock AS MATERIALIZED (
     FROM (SELECT (hashtextextended($1::text, 0) & 255)::integer AS bucket) AS slug
 )
 
-SELECT s.id
+SELECT
+    s.id,
+    nullif(s.deleted_at, 'infinity') AS ends_at
 FROM (SELECT count(*) AS slug_locks FROM slug_lock) AS after_slug_lock
 CROSS JOIN segment AS s
-WHERE s.slug = $1::text AND s.deleted_at = 'infinity'
+WHERE s.slug = $1::text AND s.deleted_at > clock_timestamp()
 FOR KEY SHARE OF s

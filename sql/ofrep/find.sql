@@ -7,7 +7,7 @@
 -- Returns: a row for each pair, in the order asked: live boolean, automatic boolean,
 --          by_hand boolean: whether the user is in by hand now
 -- Locks:   none
--- Index:   segment_deleted_at_slug_key, membership_segment_id_user_id_idx
+-- Index:   segment_slug_deleted_at_key, membership_segment_id_user_id_idx
 --
 -- Whether the user is in is the answer of users/list_at. At most one period of a user and a segment
 -- covers now, so each pair has one row.
@@ -17,7 +17,7 @@ SELECT
     r.segment_id IS NOT NULL AS automatic,
     m.segment_id IS NOT NULL AS by_hand
 FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (user_id, slug, ordinal)
-LEFT JOIN segment AS s ON asked.slug = s.slug AND s.deleted_at = 'infinity'
+LEFT JOIN segment AS s ON asked.slug = s.slug AND s.deleted_at > now()
 LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to > now() AND r.valid_from <= now()
 LEFT JOIN membership AS m
     ON

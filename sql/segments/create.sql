@@ -9,9 +9,10 @@
 -- Returns: one row: slug text, description text, percent numeric, created_at timestamptz;
 --          none if the slug is taken
 -- Locks:   its own new rows
--- Index:   segment_deleted_at_slug_key
+-- Index:   segment_slug_deleted_at_key
 --
--- A life starts after every earlier life of the slug, even if the clock has stepped back.
+-- A life starts after every earlier life of the slug: two lives do not touch. A segment whose end
+-- is planned has the slug until then.
 
 WITH created AS (
     INSERT INTO segment AS s (slug, description, created_at, created_by)
@@ -21,13 +22,17 @@ WITH created AS (
         greatest(
             clock_timestamp(),
             (
-                SELECT max(deleted.deleted_at) + interval '1 microsecond'
-                FROM segment AS deleted
-                WHERE deleted.slug = $1::text AND deleted.deleted_at < 'infinity'
+                SELECT max(ended.deleted_at) + interval '1 microsecond'
+                FROM segment AS ended
+                WHERE ended.slug = $1::text
             )
         ) AS created_at,
         $4::text AS created_by
-    ON CONFLICT (deleted_at, slug) DO NOTHING
+    WHERE
+        NOT EXISTS (
+            SELECT FROM segment AS live
+            WHERE live.slug = $1::text AND live.deleted_at > clock_timestamp()
+        )
     RETURNING s.id, s.slug, s.description, s.created_at
 ),
 

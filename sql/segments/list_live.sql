@@ -4,17 +4,19 @@
 -- $1 after text, '' for the first page
 -- $2 limit bigint
 --
--- Returns: a row each: slug text, description text, percent numeric, created_at timestamptz
+-- Returns: a row each: slug text, description text, percent numeric, created_at timestamptz,
+--          ends_at timestamptz, null without an end
 -- Locks:   none
--- Index:   segment_deleted_at_slug_key
+-- Index:   segment_slug_deleted_at_key
 
 SELECT
     s.slug,
     s.description,
     r.percent,
-    s.created_at
+    s.created_at,
+    nullif(s.deleted_at, 'infinity') AS ends_at
 FROM segment AS s
 LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to > now() AND r.valid_from <= now()
-WHERE s.deleted_at = 'infinity' AND s.slug > $1::text
+WHERE s.deleted_at > now() AND s.slug > $1::text
 ORDER BY s.slug
 LIMIT $2::bigint

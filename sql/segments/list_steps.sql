@@ -10,7 +10,8 @@
 -- Locks:   none
 -- Index:   none: the rollouts are few
 --
--- If the clock has stepped back, what was not planned may begin in its future: it is in force.
+-- The end of the segment is not a step. If the clock has stepped back, what was not planned may
+-- begin in its future: it is in force.
 
 WITH ahead AS (
     SELECT
@@ -36,4 +37,9 @@ FROM ahead AS a
 WHERE
     a.valid_to < 'infinity'
     AND a.valid_to <> ALL(ARRAY(SELECT n.valid_from FROM ahead AS n))
+    AND a.valid_to < (
+        SELECT s.deleted_at
+        FROM segment AS s
+        WHERE s.id = $1::bigint
+    )
 ORDER BY at

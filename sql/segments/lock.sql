@@ -4,19 +4,33 @@
 --
 -- $1 slug text
 --
--- Returns: one row: id bigint, locked_at timestamptz; or none
+-- Returns: one row: id bigint, locked_at timestamptz, ends_at timestamptz, null without an end; or
+--          none
 -- Locks:   the segment FOR UPDATE
--- Index:   segment_deleted_at_slug_key
+-- Index:   segment_slug_deleted_at_key
 
 -- MATERIALIZED: the row is locked before the clock is read.
 WITH locked AS MATERIALIZED (
-    SELECT s.id
+    SELECT
+        s.id,
+        s.deleted_at
     FROM segment AS s
-    WHERE s.slug = $1::text AND s.deleted_at = 'infinity'
+    WHERE s.slug = $1::text AND s.deleted_at > clock_timestamp()
     FOR UPDATE
+),
+
+timed AS MATERIALIZED (
+    SELECT
+        locked.id,
+        locked.deleted_at,
+        clock_timestamp() AS locked_at
+    FROM locked
 )
 
+-- The life may have ended while this waited for the lock.
 SELECT
-    locked.id,
-    clock_timestamp() AS locked_at
-FROM locked
+    timed.id,
+    timed.locked_at,
+    nullif(timed.deleted_at, 'infinity') AS ends_at
+FROM timed
+WHERE timed.deleted_at > timed.locked_at

@@ -4,7 +4,8 @@
 --
 -- $1 id       bigint
 -- $2 now      timestamptz, read after the segment was locked
--- $3 starts   timestamptz[], increasing; the first may be $2, the others are later
+-- $3 starts   timestamptz[], increasing, before the end of the segment; the first may be $2, the
+--             others are later
 -- $4 percents numeric[], one for each start; null: the segment is manual from then on
 -- $5 actor    text, null without an API key
 --
@@ -12,11 +13,20 @@
 -- Locks:   the rollout that it closes; the lock of the segment excludes other writers
 -- Index:   segment_pkey
 --
--- Until the first start, the percentage stays what it is. A row starts where the one before it
--- ends: this orders the writes, as the exclusion constraint needs, and leaves no gap. A start is
--- after every earlier end, even if the clock has stepped back: only what was planned is a plan.
+-- Until the first start, the percentage stays what it is. The last one ends with the segment. A row
+-- starts where the one before it ends: this orders the writes, as the exclusion constraint needs,
+-- and leaves no gap. A start is after every earlier end, even if the clock has stepped back: only
+-- what was planned is a plan.
 
-WITH cancelled AS (
+WITH life AS (
+    SELECT
+        s.slug,
+        s.deleted_at AS ends_at
+    FROM segment AS s
+    WHERE s.id = $1::bigint
+),
+
+cancelled AS (
     DELETE FROM rollout AS r
     WHERE r.segment_id = $1::bigint AND r.planned AND r.valid_from > $2::timestamptz
     RETURNING r.segment_id
@@ -31,9 +41,11 @@ step AS (
     SELECT
         asked.percent,
         asked.valid_from,
-        lead(asked.valid_from, 1, 'infinity') OVER (ORDER BY asked.ordinal) AS valid_to
-    FROM unnest($3::timestamptz[], $4::numeric[]) WITH ORDINALITY
-        AS asked (valid_from, percent, ordinal)
+        lead(asked.valid_from, 1, life.ends_at) OVER (ORDER BY asked.ordinal) AS valid_to
+    FROM life
+    CROSS JOIN
+        unnest($3::timestamptz[], $4::numeric[]) WITH ORDINALITY
+            AS asked (valid_from, percent, ordinal)
 ),
 
 -- The rollout in force. MATERIALIZED: as of before the writes.
@@ -56,21 +68,23 @@ closed AS (
         valid_to = greatest(
             first_step.valid_from, current_rollout.valid_from + interval '1 microsecond'
         ),
-        closed_by = CASE WHEN first_step.valid_from < 'infinity' THEN $5::text END
+        closed_by = CASE WHEN first_step.asked > 0 THEN $5::text END
     FROM after_cancel
     CROSS JOIN current_rollout
-    CROSS JOIN (SELECT coalesce(min(step.valid_from), 'infinity') AS valid_from FROM step)
-        AS first_step
+    CROSS JOIN
+        (
+            SELECT
+                coalesce(min(step.valid_from), (SELECT life.ends_at FROM life)) AS valid_from,
+                count(*) AS asked
+            FROM step
+        ) AS first_step
     WHERE r.segment_id = $1::bigint AND r.valid_to = current_rollout.valid_to
     RETURNING r.valid_to
 ),
 
 -- The end of the last rollout that is not a plan.
 earlier AS (
-    SELECT
-        greatest(
-            max(r.valid_to), (SELECT nullif(closed.valid_to, 'infinity') FROM closed)
-        ) AS valid_to
+    SELECT greatest(max(r.valid_to), (SELECT closed.valid_to FROM closed)) AS valid_to
     FROM rollout AS r
     WHERE
         r.segment_id = $1::bigint
@@ -84,17 +98,17 @@ INSERT INTO rollout (
     segment_id, percent, salt, points, valid_from, valid_to, planned, opened_by, closed_by
 )
 SELECT
-    s.id AS segment_id,
+    $1::bigint AS segment_id,
     step.percent,
-    s.slug AS salt,
+    life.slug AS salt,
     rollout_points(step.percent) AS points,
     greatest(step.valid_from, earlier.valid_to) AS valid_from,
     step.valid_to,
     step.valid_from > $2::timestamptz AS planned,
     $5::text AS opened_by,
-    CASE WHEN step.valid_to < 'infinity' THEN $5::text END AS closed_by
+    CASE WHEN step.valid_to < life.ends_at THEN $5::text END AS closed_by
 FROM after_cancel
 CROSS JOIN earlier
-CROSS JOIN segment AS s
+CROSS JOIN life
 CROSS JOIN step
-WHERE s.id = $1::bigint AND step.percent IS NOT NULL
+WHERE step.percent IS NOT NULL

@@ -4,13 +4,14 @@
 -- $1 user_id bigint
 -- $2 slugs   text[]
 --
--- Returns: one row: ids bigint[] and slugs text[] of the live segments,
---          locked_at timestamptz
+-- Returns: one row: ids bigint[], slugs text[] and ends timestamptz[] of the segments that are live
+--          at locked_at, null without an end; locked_at timestamptz
 -- Locks:   the slugs, shared, in the order of their buckets (see segments/lock_slug), the segments
 --          FOR KEY SHARE in the order of their ids, then the row of the user
--- Index:   segment_deleted_at_slug_key, users_pkey
+-- Index:   segment_slug_deleted_at_key, users_pkey
 --
--- Each step reads from the step before it, which fixes the order of the locks.
+-- Each step reads from the step before it, which fixes the order of the locks. The clock is read
+-- last: a life may end while this waits.
 
 -- MATERIALIZED: evaluated once and as a whole, before the next step.
 WITH slug_locks AS MATERIALIZED (
@@ -25,20 +26,14 @@ WITH slug_locks AS MATERIALIZED (
 locked_segments AS MATERIALIZED (
     SELECT
         s.id,
-        s.slug
+        s.slug,
+        s.deleted_at
     -- count(*) needs all slug locks.
     FROM (SELECT count(*) AS slug_locks FROM slug_locks) AS after_slug_locks
     CROSS JOIN segment AS s
-    WHERE s.slug = ANY($2::text[]) AND s.deleted_at = 'infinity'
+    WHERE s.slug = ANY($2::text[]) AND s.deleted_at > now()
     ORDER BY s.id
     FOR KEY SHARE OF s
-),
-
-live AS MATERIALIZED (
-    SELECT
-        coalesce(array_agg(locked_segments.id), '{}') AS ids,
-        coalesce(array_agg(locked_segments.slug), '{}') AS slugs
-    FROM locked_segments
 ),
 
 locked_user AS (
@@ -46,16 +41,31 @@ locked_user AS (
     SELECT
         $1::bigint AS id,
         clock_timestamp() AS first_seen_at
-    FROM live
+    FROM (SELECT count(*) AS segments FROM locked_segments) AS after_segment_locks
     -- An update that never happens: it locks the row of a known user without rewriting it.
     ON CONFLICT (id) DO UPDATE SET first_seen_at = u.first_seen_at WHERE FALSE
     RETURNING u.id
+),
+
+timed AS MATERIALIZED (
+    SELECT clock_timestamp() AS locked_at
+    -- count(*) needs the lock of the user.
+    FROM (SELECT count(*) AS users FROM locked_user) AS after_user_lock
+),
+
+live AS (
+    SELECT
+        s.id,
+        s.slug,
+        nullif(s.deleted_at, 'infinity') AS ends_at
+    FROM timed
+    CROSS JOIN locked_segments AS s
+    WHERE s.deleted_at > timed.locked_at
 )
 
 SELECT
-    live.ids,
-    live.slugs,
-    clock_timestamp() AS locked_at
--- count(*) needs the lock of the user, so the clock is read after it.
-FROM (SELECT count(*) AS users FROM locked_user) AS after_user_lock
-CROSS JOIN live
+    coalesce(array_agg(live.id), '{}') AS ids,
+    coalesce(array_agg(live.slug), '{}') AS slugs,
+    coalesce(array_agg(live.ends_at), '{}') AS ends,
+    (SELECT timed.locked_at FROM timed) AS locked_at
+FROM live

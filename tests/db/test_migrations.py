@@ -115,7 +115,7 @@ async def test_serve_refuses_a_newer_schema(dsn: str, conn: Connection) -> None:
 WRONG_ROWS = {
     "segment_slug_check": "INSERT INTO segment VALUES (DEFAULT, '1A', '', now())",
     "segment_life_check": "INSERT INTO segment VALUES (DEFAULT, 'B', '', now(), now())",
-    "segment_deleted_at_slug_key": "INSERT INTO segment VALUES (DEFAULT, 'A', '', now())",
+    "segment_slug_deleted_at_key": "INSERT INTO segment VALUES (DEFAULT, 'A', '', now())",
     "rollout_percent_check": "INSERT INTO rollout VALUES (1, 100.01, 'A', '{}', DEFAULT, now())",
     "rollout_period_check": "INSERT INTO rollout VALUES (1, 10, 'A', '{}', DEFAULT, now(), now())",
     "rollout_overlap_excl": "INSERT INTO rollout VALUES (1, 9, 'A', '{}', DEFAULT, '2026-01-31')",

@@ -96,7 +96,7 @@ async def stage(conn: Connection, name: str) -> None:
 VALUES = {
     "maintenance/replay": "'{1,2,3}'",
     "members/change": "1, '2026-07-01', true, null, null, null",
-    "members/list": "1, 0, 100",
+    "members/list": "1, 0, 100, NULL",
     "segments/preview": "1, 25, '2026-07-01'",
     "members/lock_users": "",
     "reports/copy_month": "'2026-07-01', '2026-08-01'",

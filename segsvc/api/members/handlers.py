@@ -16,9 +16,11 @@ from segsvc.api.members.schemas import (
 )
 from segsvc.api.members.user_id_file import BadLines, TooManyLines, UserIdFile, WrongFormat
 from segsvc.api.segments import store as segments
+from segsvc.api.users.schemas import AS_OF
 from segsvc.auth.keys import actor, identify_again
 from segsvc.auth.roles import Role
-from segsvc.db.conditions import PastExpiry, PastStart
+from segsvc.db import clock
+from segsvc.db.conditions import PastExpiry, PastStart, StartAfterEnd
 from segsvc.db.pool import connection
 from segsvc.db.values import Term
 from segsvc.http import body_stream, problems
@@ -81,22 +83,23 @@ async def remove_members(request: web.Request) -> web.Response:
     problems=(SegmentNotFound, Busy),
 )
 async def list_members(request: web.Request) -> web.StreamResponse:
-    """List a page of members as JSON, or export all of them as CSV."""
+    """List a page of members as JSON, or export all of them as CSV, now or as of any time."""
     slug = read_slug(request)
     if accepts(request, "Accept", "text/csv"):
-        read_query(request, NO_PARAMETERS)
+        at = read_query(request, AS_OF)["at"]
         async with request.app[EXPORTS].open() as conn:
-            segment_id = await segments.find(conn, slug)
+            segment_id = await segments.find(conn, slug, at)
             return await stream_csv(
-                request, conn, f"{slug}.csv", lambda sink: store.copy(conn, segment_id, sink)
+                request, conn, f"{slug}.csv", lambda sink: store.copy(conn, segment_id, at, sink)
             )
     page = read_query(request, MEMBER_PAGE)
-    limit = page["limit"]
+    limit, at = page["limit"], page["at"]
     async with connection(request.app[POOL]) as conn:
-        segment_id = await segments.find(conn, slug)
-        members = await store.list_page(conn, segment_id, page["after"], limit + 1)
+        segment_id = await segments.find(conn, slug, at)
+        members = await store.list_page(conn, segment_id, page["after"], limit + 1, at)
+        marked = await clock.preview_mark(conn, at)
     following = members[limit - 1].user_id if len(members) > limit else None
-    answer = {"members": members[:limit], "next": following}
+    answer = {"members": members[:limit], "next": following} | marked
     return await list_response(MEMBER_LIST, answer, len(members), {"Vary": "Accept"})
 
 
@@ -140,5 +143,7 @@ def _refusals() -> Iterator[None]:
         raise TooLarge(f"the operator's limit is {error.limit} user ids in one file") from None
     except PastStart:
         raise refusal("is not in the future", ("starts_at",)) from None
+    except StartAfterEnd:
+        raise refusal("is not before the planned end of the segment", ("starts_at",)) from None
     except PastExpiry:
         raise refusal("is not after the start, now or starts_at", ("expires_at",)) from None

@@ -5,9 +5,16 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
-from segsvc.api.users.schemas import TermSchema
+from segsvc.api.users.schemas import AsOfSchema, TermSchema
 from segsvc.db.values import Term
-from segsvc.http.fields import FormattedTimestamp, PageSize, TTLText, UserId, UserIdCursor
+from segsvc.http.fields import (
+    FormattedTimestamp,
+    PageSize,
+    TTLText,
+    UserId,
+    UserIdCursor,
+    preview_mark,
+)
 from segsvc.http.routes import Text
 
 
@@ -21,8 +28,8 @@ class TermQuerySchema(TermSchema):
         return Term(data.get("starts_at"), data.get("expires_at", data.get("ttl")))
 
 
-class MemberPageSchema(Schema):
-    """`?limit&after`."""
+class MemberPageSchema(AsOfSchema):
+    """`?at&limit&after`."""
 
     limit = PageSize(load_default=100)
     after = UserIdCursor(load_default=0)
@@ -46,10 +53,14 @@ class MemberSchema(Schema):
 
 
 class MemberListSchema(Schema):
-    """A page of members; `next` is the `after` of the next page, null on the last page."""
+    """A page of members; `next` is the `after` of the next page, null on the last page.
+
+    `preview`: by what is planned, as of a future time.
+    """
 
     members = fields.List(fields.Nested(MemberSchema), required=True)
     next = UserIdCursor(required=True, allow_none=True)
+    preview = preview_mark()
 
 
 TERM_QUERY = TermQuerySchema()

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from segsvc.db.conditions import SegmentsNotLive
 from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
-from segsvc.db.values import Sink, Term, bounds_of
+from segsvc.db.values import Sink, Term, bounds_of, ended
 
 STAGE = statement("members/stage")
 ANALYZE_STAGED = statement("members/analyze_staged")
@@ -46,22 +47,32 @@ async def change(
     Raises:
         SegmentsNotLive: the slug is not live; nothing was changed.
         PastStart: the memberships would start in the past; nothing was changed.
+        StartAfterEnd: the segment would have ended; nothing was changed.
         PastExpiry: the memberships would end before they start; nothing was changed.
     """
-    segment_id = await conn.fetchval(LOCK_SEGMENT, slug)
-    if segment_id is None:
+    segment = await conn.fetchrow(LOCK_SEGMENT, slug)
+    if segment is None:
         raise SegmentsNotLive({slug})
     now = await conn.fetchval(LOCK_USERS)
-    start, end = bounds_of({slug: term}, now)[slug]
-    changed: int = await conn.fetchval(CHANGE, segment_id, now, included, start, end, actor)
+    if ended(segment["ends_at"], now):  # while this waited for the users
+        raise SegmentsNotLive({slug})
+    start, end = bounds_of({slug: term}, now, {slug: segment["ends_at"]})[slug]
+    changed: int = await conn.fetchval(CHANGE, segment["id"], now, included, start, end, actor)
     return changed
 
 
-async def list_page(conn: Connection, segment_id: int, after: int, limit: int) -> list[Member]:
-    """Return up to `limit` members of a segment whose ids are above `after`, in that order."""
-    return [Member(**row) for row in await conn.fetch(LIST, segment_id, after, limit)]
+async def list_page(
+    conn: Connection, segment_id: int, after: int, limit: int, at: datetime | None
+) -> list[Member]:
+    """Return up to `limit` members of a segment as of `at`, None for now.
+
+    Their ids are above `after`, and in that order.
+    """
+    return [Member(**row) for row in await conn.fetch(LIST, segment_id, after, limit, at)]
 
 
-async def copy(conn: Connection, segment_id: int, sink: Sink) -> None:
-    """Send all members of a segment to `sink` as CSV with a header."""
-    await conn.copy_from_query(LIST, segment_id, 0, None, output=sink, format="csv", header=True)
+async def copy(conn: Connection, segment_id: int, at: datetime | None, sink: Sink) -> None:
+    """Send all members of a segment as of `at`, None for now, to `sink` as CSV with a header."""
+    await conn.copy_from_query(
+        LIST, segment_id, 0, None, at, output=sink, format="csv", header=True
+    )

@@ -14,12 +14,16 @@ from segsvc.api.segments.schemas import (
     SEGMENT_CHANGE,
     SEGMENT_LIST,
     SEGMENT_PAGE,
+    SEGMENT_THEN,
     STORED_PLAN,
 )
+from segsvc.api.users.schemas import AS_OF
 from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
-from segsvc.db.conditions import PastPreview, PastStep
+from segsvc.db import clock
+from segsvc.db.conditions import PastEnd, PastPreview, PastStep, StepAfterEnd
 from segsvc.db.pool import connection
+from segsvc.db.values import rfc3339
 from segsvc.http.app_keys import LARGE_READS, POOL
 from segsvc.http.problems import PlanChanged, PlanPending, SegmentNotFound, SlugTaken
 from segsvc.http.requests import NO_PARAMETERS, read_body, read_query, read_slug, refusal
@@ -62,13 +66,21 @@ async def list_segments(request: web.Request) -> web.Response:
     return await list_response(SEGMENT_LIST, answer, len(segments))
 
 
-@ROUTES.get("/segments/{slug}", role=Role.EDITOR, answers=(SEGMENT,), problems=(SegmentNotFound,))
+@ROUTES.get(
+    "/segments/{slug}",
+    role=Role.EDITOR,
+    query=AS_OF,
+    answers=(SEGMENT_THEN,),
+    problems=(SegmentNotFound,),
+)
 async def get_segment(request: web.Request) -> web.Response:
-    """Describe a segment."""
-    slug = _slug(request)
+    """Describe a segment, now or as of any time."""
+    slug = read_slug(request)
+    at = read_query(request, AS_OF)["at"]
     async with connection(request.app[POOL]) as conn:
-        segment = await store.get(conn, slug)
-    return json_response(SEGMENT, segment)
+        segment = await store.get(conn, slug, at)
+        marked = await clock.preview_mark(conn, at)
+    return json_response(SEGMENT_THEN, asdict(segment) | marked)
 
 
 @ROUTES.patch(
@@ -80,12 +92,18 @@ async def get_segment(request: web.Request) -> web.Response:
     problems=(SegmentNotFound, PlanPending),
 )
 async def change_segment(request: web.Request) -> web.Response:
-    """Change the description or the percentage; a percentage of null makes the segment manual."""
+    """Change the description, the percentage (null: manual) or the planned end (null: none)."""
     slug = _slug(request)
     changes = await read_body(request, SEGMENT_CHANGE)
     async with connection(request.app[POOL]) as conn:
-        async with conn.transaction():
-            await store.change(conn, slug, changes, actor(request))
+        try:
+            async with conn.transaction():
+                await store.change(conn, slug, changes, actor(request))
+        except PastEnd:
+            raise refusal("is not in the future", ("ends_at",)) from None
+        except StepAfterEnd as error:
+            detail = f"is not after the last step of the plan: one is at {rfc3339(error.at)}"
+            raise refusal(detail, ("ends_at",)) from None
         changes.pop("plan", None)
         # Counting the members of a large segment takes time, so it is done after the locks are
         # gone. What another request changed since then is not part of this answer.
@@ -173,6 +191,9 @@ async def _set_plan(request: web.Request, slug: str, steps: list[store.Step]) ->
             return await store.set_plan(conn, slug, steps, etags, actor(request))
     except PastStep:
         raise refusal("is not in the future", ("steps", 0, "at")) from None
+    except StepAfterEnd as error:
+        place = ("steps", error.index, "at")
+        raise refusal("is not before the planned end of the segment", place) from None
 
 
 def _plan_response(plan: store.Plan) -> web.Response:

@@ -7,7 +7,16 @@ from typing import Any, ClassVar
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from segsvc.api.segments.store import Step
-from segsvc.http.fields import Cursor, Description, PageSize, Percent, PercentText, Slug, Timestamp
+from segsvc.http.fields import (
+    Cursor,
+    Description,
+    PageSize,
+    Percent,
+    PercentText,
+    Slug,
+    Timestamp,
+    preview_mark,
+)
 
 MAX_STEPS = 100
 
@@ -23,10 +32,11 @@ class NewSegmentSchema(Schema):
 
 
 class SegmentChangeSchema(Schema):
-    """`{description?, percent?, plan?}`: a description or a percent, and a plan only with it."""
+    """`{description?, percent?, plan?, ends_at?}`: at least one, and a plan only with a percent."""
 
     description = Description()
     percent = Percent(allow_none=True)
+    ends_at = Timestamp(allow_none=True)
     plan = fields.String(validate=validate.OneOf(("keep", "cancel")))
 
     @validates_schema
@@ -34,7 +44,7 @@ class SegmentChangeSchema(Schema):
         if "plan" in data and "percent" not in data:
             raise ValidationError({"plan": ["needs a percent"]})
         if not data:
-            raise ValidationError("name a description or a percent to change")
+            raise ValidationError("name a description, a percent or ends_at to change")
 
 
 class StepSchema(Schema):
@@ -105,18 +115,25 @@ class SegmentPageSchema(Schema):
 
 
 class ListedSegmentSchema(Schema):
-    """A live segment; `percent` is null in a manual one."""
+    """A live segment; `percent` is null in a manual one, `ends_at` without a planned end."""
 
     slug = Slug(required=True)
     description = Description(required=True)
     percent = Percent(required=True, allow_none=True)
     created_at = Timestamp(required=True)
+    ends_at = Timestamp(required=True, allow_none=True)
 
 
 class SegmentSchema(ListedSegmentSchema):
     """A live segment; `members` counts the users who are in by hand now."""
 
     members = fields.Integer(required=True, metadata={"examples": [2]})
+
+
+class SegmentThenSchema(SegmentSchema):
+    """A segment at a time. `preview`: by what is planned, as of a future time."""
+
+    preview = preview_mark()
 
 
 class SegmentListSchema(Schema):
@@ -134,4 +151,5 @@ NEW_SEGMENT = NewSegmentSchema()
 SEGMENT_CHANGE = SegmentChangeSchema()
 SEGMENT_PAGE = SegmentPageSchema()
 SEGMENT = SegmentSchema()
+SEGMENT_THEN = SegmentThenSchema()
 SEGMENT_LIST = SegmentListSchema()

@@ -10,10 +10,18 @@ from typing import Any
 import asyncpg
 
 from segsvc.db import clock
-from segsvc.db.conditions import PastPreview, PastStep, PlanChanged, PlanPending, SegmentsNotLive
+from segsvc.db.conditions import (
+    PastEnd,
+    PastPreview,
+    PastStep,
+    PlanChanged,
+    PlanPending,
+    SegmentsNotLive,
+    StepAfterEnd,
+)
 from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
-from segsvc.db.values import rfc3339
+from segsvc.db.values import ended, rfc3339
 
 FIND = statement("segments/find")
 LOCK_SLUG = statement("segments/lock_slug")
@@ -25,17 +33,19 @@ DESCRIBE = statement("segments/describe")
 LIST_STEPS = statement("segments/list_steps")
 SET_ROLLOUTS = statement("segments/set_rollouts")
 PREVIEW = statement("segments/preview")
+SET_END = statement("segments/set_end")
 DELETE = statement("segments/delete")
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A live segment. `percent` is None in a manual one."""
+    """A segment. `percent` is None in a manual one, `ends_at` is None without an end."""
 
     slug: str
     description: str
     percent: Decimal | None
     created_at: datetime
+    ends_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ async def create(
     """Create a segment and return it, or None if a live one has the slug."""
     await conn.execute(LOCK_SLUG, slug)
     row = await conn.fetchrow(CREATE, slug, description, percent, actor)
-    return Segment(**row) if row else None
+    return Segment(**row, ends_at=None) if row else None
 
 
 async def list_live(conn: Connection, after: str, limit: int) -> list[Segment]:
@@ -94,25 +104,25 @@ async def list_live(conn: Connection, after: str, limit: int) -> list[Segment]:
     return [Segment(**row) for row in await conn.fetch(LIST_LIVE, after, limit)]
 
 
-async def get(conn: Connection, slug: str) -> CountedSegment:
-    """Return the live segment of this slug.
+async def get(conn: Connection, slug: str, at: datetime | None = None) -> CountedSegment:
+    """Return the segment of this slug as of `at`, None for now.
 
     Raises:
-        SegmentsNotLive: there is none.
+        SegmentsNotLive: there is none at that time.
     """
-    row = await conn.fetchrow(GET, slug)
+    row = await conn.fetchrow(GET, slug, at)
     if row is None:
         raise SegmentsNotLive({slug})
     return CountedSegment(**row)
 
 
-async def find(conn: Connection, slug: str) -> int:
-    """Return the id of the live segment of this slug.
+async def find(conn: Connection, slug: str, at: datetime | None = None) -> int:
+    """Return the id of the segment of this slug that is live at `at`, None for now.
 
     Raises:
-        SegmentsNotLive: there is none.
+        SegmentsNotLive: there is none at that time.
     """
-    segment_id: int | None = await conn.fetchval(FIND, slug)
+    segment_id: int | None = await conn.fetchval(FIND, slug, at)
     if segment_id is None:
         raise SegmentsNotLive({slug})
     return segment_id
@@ -121,23 +131,32 @@ async def find(conn: Connection, slug: str) -> int:
 async def change(
     conn: Connection, slug: str, changes: Mapping[str, Any], actor: str | None = None
 ) -> None:
-    """Change the `description` or the `percent` of a live segment, or both.
+    """Change the `description`, the `percent` or the end of a live segment, or several of them.
 
     A `percent` of None makes the segment manual. `plan` says what becomes of a pending plan: "keep"
-    or "cancel".
+    or "cancel". `ends_at` plans the end, None lifts it.
 
     Raises:
         SegmentsNotLive: the slug is not live; nothing was changed.
         PlanPending: there is a plan, and no word about it; nothing was changed.
+        PastEnd: the end is not in the future; nothing was changed.
+        StepAfterEnd: the plan has a step at the end or after it; the caller rolls back.
     """
     lock = await _lock(conn, slug)
+    ends_at = changes.get("ends_at")
+    if ends_at is not None and ends_at <= lock["locked_at"]:
+        raise PastEnd
+    percent, plan = await _steps(conn, lock["id"], lock["locked_at"])
     if "percent" in changes:
-        percent, plan = await _steps(conn, lock["id"], lock["locked_at"])
         if plan.steps and "plan" not in changes:
             raise PlanPending
         kept = plan.steps if changes.get("plan") == "keep" else []
         steps = [Step(lock["locked_at"], changes["percent"]), *kept]
-        await _set_rollouts(conn, lock, _merged(percent, steps), actor)
+        plan = Plan(_merged(percent, steps))
+        await _set_rollouts(conn, lock, plan.steps, actor)
+    if "ends_at" in changes:
+        _refuse_steps_after(ends_at, plan.steps)
+        await conn.execute(SET_END, lock["id"], ends_at, actor)
     if "description" in changes:
         await conn.execute(DESCRIBE, lock["id"], changes["description"])
 
@@ -184,6 +203,7 @@ async def set_plan(
         SegmentsNotLive: the slug is not live; nothing was changed.
         PlanChanged: the plan has another entity tag; nothing was changed.
         PastStep: the first step is not in the future; nothing was changed.
+        StepAfterEnd: a step is not before the end of the segment; nothing was changed.
     """
     lock = await _lock(conn, slug)
     percent, plan = await _steps(conn, lock["id"], lock["locked_at"])
@@ -191,6 +211,7 @@ async def set_plan(
         raise PlanChanged
     if steps and steps[0].at <= lock["locked_at"]:
         raise PastStep
+    _refuse_steps_after(lock["ends_at"], steps)
     merged = Plan(_merged(percent, steps))
     if merged != plan:
         await _set_rollouts(conn, lock, merged.steps, actor)
@@ -227,6 +248,12 @@ def _merged(percent: Decimal | None, steps: Iterable[Step]) -> list[Step]:
     return merged
 
 
+def _refuse_steps_after(ends_at: datetime | None, steps: Sequence[Step]) -> None:
+    for index, step in enumerate(steps):
+        if ended(ends_at, step.at):
+            raise StepAfterEnd(index, step.at)
+
+
 async def _set_rollouts(
     conn: Connection, lock: asyncpg.Record, steps: list[Step], actor: str | None
 ) -> None:
@@ -235,7 +262,7 @@ async def _set_rollouts(
 
 
 async def _lock(conn: Connection, slug: str) -> asyncpg.Record:
-    """Lock a live segment for a change; return its `id` and the time, `locked_at`."""
+    """Lock a live segment for a change; return its `id`, `ends_at` and the time, `locked_at`."""
     await conn.execute(LOCK_SLUG, slug)
     row = await conn.fetchrow(LOCK, slug)
     if row is None:

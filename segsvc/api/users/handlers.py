@@ -1,7 +1,5 @@
 """Users: change, read and explain their segments."""
 
-from datetime import datetime
-
 from aiohttp import web
 
 from segsvc.api.users import reads, store
@@ -20,8 +18,8 @@ from segsvc.api.users.schemas import (
 from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
 from segsvc.db import clock
-from segsvc.db.conditions import PastExpiry, PastStart, SegmentsNotLive
-from segsvc.db.pool import Connection, connection
+from segsvc.db.conditions import PastExpiry, PastStart, SegmentsNotLive, StartAfterEnd
+from segsvc.db.pool import connection
 from segsvc.http.app_keys import LARGE_READS, POOL
 from segsvc.http.problems import UnknownSegments
 from segsvc.http.requests import (
@@ -53,7 +51,7 @@ async def list_user_segments(request: web.Request) -> web.Response:
     at = read_query(request, AS_OF)["at"]
     async with connection(request.app[POOL]) as conn:
         (segments,) = await reads.list_at(conn, [user_id], at, quota_of(request))
-        marked = await _marked(conn, at)
+        marked = await clock.preview_mark(conn, at)
     return json_response(USER_SEGMENTS, {"user_id": user_id, "segments": segments} | marked)
 
 
@@ -81,6 +79,9 @@ async def change_user(request: web.Request) -> web.Response:
     except PastStart as error:
         places = {a.start_place: None for a in change.add if a.slug in error.slugs}
         raise refusal("is not in the future", *places) from None
+    except StartAfterEnd as error:
+        places = {a.start_place: None for a in change.add if a.slug in error.slugs}
+        raise refusal("is not before the planned end of the segment", *places) from None
     except PastExpiry as error:
         places = {a.end_place: None for a in change.add if a.slug in error.slugs}
         raise refusal("is not after the start, now or starts_at", *places) from None
@@ -110,7 +111,7 @@ async def list_segments_of_users(request: web.Request) -> web.Response:
     user_ids, at = body["user_ids"], body["at"]
     async with request.app[LARGE_READS].take(), connection(request.app[POOL]) as conn:
         segments = await reads.list_at(conn, user_ids, at, quota_of(request))
-        marked = await _marked(conn, at)
+        marked = await clock.preview_mark(conn, at)
     users = [
         {"user_id": user_id, "segments": slugs}
         for user_id, slugs in zip(user_ids, segments, strict=True)
@@ -145,11 +146,6 @@ async def list_user_events(request: web.Request) -> web.Response:
     following = (last.at, last.slug) if last else None
     answer = {"user_id": user_id, "events": events[:limit], "next": following}
     return await list_response(HISTORY, answer, len(events))
-
-
-async def _marked(conn: Connection, at: datetime | None) -> dict[str, bool]:
-    """Return the mark of an answer as of a future time."""
-    return {"preview": True} if at is not None and at > await clock.now(conn) else {}
 
 
 def _unknown_segments(change: UserChange, slugs: set[str]) -> UnknownSegments:

@@ -23,6 +23,7 @@ from segsvc.http.fields import (
     Timestamp,
     UserId,
     UserIdOrText,
+    preview_mark,
 )
 
 MAX_SLUGS = 1000
@@ -178,10 +179,6 @@ def _one_of(*words: str) -> fields.String:
     return fields.String(required=True, validate=validate.OneOf(words))
 
 
-def _preview() -> fields.Boolean:
-    return fields.Boolean(metadata={"enum": [True]})
-
-
 def _actor() -> fields.String:
     return fields.String(required=True, allow_none=True, metadata={"examples": ["ann"]})
 
@@ -205,14 +202,14 @@ class ListedUserSchema(Schema):
 class UserSegmentsSchema(ListedUserSchema):
     """The segments that a user is in. `preview`: by what is planned, as of a future time."""
 
-    preview = _preview()
+    preview = preview_mark()
 
 
 class UsersSegmentsSchema(Schema):
     """The segments of many users, in the order asked. `preview` as for one user."""
 
     users = StoredList(fields.Nested(ListedUserSchema))
-    preview = _preview()
+    preview = preview_mark()
 
 
 class MembershipSchema(Schema):

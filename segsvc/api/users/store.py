@@ -97,6 +97,7 @@ async def change(
     Raises:
         SegmentsNotLive: some of the slugs are not live; nothing was changed.
         PastStart: some of the memberships would start in the past; nothing was changed.
+        StartAfterEnd: some of their segments would have ended; nothing was changed.
         PastExpiry: some of them would end before they start; nothing was changed.
     """
     lock = await conn.fetchrow(LOCK, user_id, [*add, *remove])
@@ -105,7 +106,7 @@ async def change(
     if unknown := {*add, *remove} - ids.keys():
         raise SegmentsNotLive(unknown)
     now = lock["locked_at"]
-    bounds = bounds_of(add, now)
+    bounds = bounds_of(add, now, dict(zip(lock["slugs"], lock["ends"], strict=True)))
     added = [ids[slug] for slug in bounds]
     starts, ends = [start for start, _ in bounds.values()], [end for _, end in bounds.values()]
     removed = [ids[slug] for slug in set(remove)]

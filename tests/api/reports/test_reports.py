@@ -371,10 +371,13 @@ async def test_client_that_left_frees_its_slot(dsn: str, conn: Connection) -> No
                     leaving = asyncio.create_task(hasty.get(link))
                     await lock_waits.state(conn, waiting.format(">"))
                     leaving.cancel()
+                    await asyncio.wait([leaving])
                     began = asyncio.get_running_loop().time()
                     await lock_waits.state(conn, waiting.format("="))
                     assert asyncio.get_running_loop().time() - began < 4
-            assert (await hasty.get(link)).status == 200
+            async with hasty.get(link) as response:
+                assert response.status == 200
+                await response.read()
 
 
 async def test_failure_before_the_first_line_has_an_answer(

@@ -58,7 +58,7 @@ class Model:
     # What is asked of the service.
 
     def live(self, slug: str) -> Segment | None:
-        return next((s for s in self.segments if s.slug == slug and s.deleted_at == inf), None)
+        return next((s for s in self.segments if s.slug == slug and s.deleted_at > self.now), None)
 
     def create(self, slug: str, percent: Decimal | None) -> None:
         segment = Segment(slug, self.tick())
@@ -67,6 +67,18 @@ class Model:
 
     def delete(self, segment: Segment) -> None:
         segment.deleted_at = self.tick()
+
+    def set_end(self, segment: Segment, hours: float) -> bool:
+        """Plan the end; return whether the plan of the percentage allows it."""
+        ends_at = self.tick() + hours
+        if any(at >= ends_at for at, _ in segment.plan(self.now)):
+            return False
+        segment.deleted_at = ends_at
+        return True
+
+    def starts_in_time(self, segment: Segment, delay: float) -> bool:
+        """Return whether what begins in `delay` hours begins before the end of a live segment."""
+        return delay == 0 or self.now + delay < segment.deleted_at
 
     def set_percent(self, segment: Segment, percent: Decimal | None, *, keep: bool) -> None:
         now = self.tick()

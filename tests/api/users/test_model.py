@@ -101,6 +101,16 @@ class Service(RuleBasedStateMachine):
         if segment:
             self.model.delete(segment)
 
+    @rule(slug=SLUGS, hours=LIVES)
+    def set_end(self, slug: str, hours: float) -> None:
+        """The end of a segment is planned, moved or lifted, unless a step would come after it."""
+        segment = self.model.live(slug)
+        at = None if hours == inf else datetime.now(UTC) + timedelta(hours=hours)
+        accepted = segment and self.model.set_end(segment, hours)
+        expected = 200 if accepted else 422 if segment else 404
+        body = {"ends_at": at and at.isoformat()}
+        self.call("PATCH", f"/segments/{slug}", body, expected)
+
     @rule(slug=SLUGS, percent=PERCENTS, plan=st.sampled_from(["keep", "cancel", None]))
     def set_percent(self, slug: str, percent: Decimal | None, plan: str | None) -> None:
         """A percentage is set, changed or lifted, if there is a segment for it."""
@@ -126,8 +136,9 @@ class Service(RuleBasedStateMachine):
                 for hours, percent in increasing
             ]
         }
-        answer = self.call("PUT", path, body, 200 if segment else 404)
-        if segment:
+        refused = segment and not self.model.starts_in_time(segment, increasing[-1][0])
+        answer = self.call("PUT", path, body, 422 if refused else 200 if segment else 404)
+        if segment and not refused:
             self.model.set_plan(segment, increasing)
             assert self.call("GET", path, None, 200) == answer
             expected = [percent for _, percent in segment.plan(self.model.now)]
@@ -153,6 +164,7 @@ class Service(RuleBasedStateMachine):
             add.keys() & remove
             or not (add or remove)
             or not all(self.model.live(slug) for slug in add.keys() | remove)
+            or not all(self._starts_in_time(slug, delay) for slug, (_, delay) in add.items())
         )
         entries = [
             {"slug": slug} | self._term(hours, delay) for slug, (hours, delay) in add.items()
@@ -162,7 +174,7 @@ class Service(RuleBasedStateMachine):
         if refused:
             return
         self.model.know(user_id)
-        segments = {s.slug: s for s in self.model.segments if s.deleted_at == inf}
+        segments = {s.slug: s for s in self.model.segments if s is self.model.live(s.slug)}
         added = [s for s, term in add.items() if self.model.add(user_id, segments[s], *term)]
         removed = [s for s in remove if self.model.remove(user_id, segments[s])]
         assert answer["added"] == sorted(added)
@@ -178,7 +190,13 @@ class Service(RuleBasedStateMachine):
             f"add?{query}",
             user_ids,
             lambda user, segment: self.model.add(user, segment, hours, delay),
+            refused=not self._starts_in_time(slug, delay),
         )
+
+    def _starts_in_time(self, slug: str, delay: int) -> bool:
+        """Return whether what begins in `delay` hours begins before the end of the segment."""
+        segment = self.model.live(slug)
+        return segment is None or self.model.starts_in_time(segment, delay)
 
     @staticmethod
     def _term(hours: float, delay: int) -> dict[str, Any]:
@@ -194,20 +212,27 @@ class Service(RuleBasedStateMachine):
         self._import(slug, "remove", user_ids, self.model.remove)
 
     def _import(
-        self, slug: str, way: str, user_ids: list[int], change: Callable[[int, Segment], bool]
+        self,
+        slug: str,
+        way: str,
+        user_ids: list[int],
+        change: Callable[[int, Segment], bool],
+        *,
+        refused: bool = False,
     ) -> None:
         segment = self.model.live(slug)
+        expected = 404 if segment is None else 422 if refused else 200
         path = f"/api/v1/segments/{slug}/members/{way}"
 
         async def post() -> Any:
             body = "".join(f"{user_id}\n" for user_id in user_ids)
             headers = {"Content-Type": "text/csv"}
             response = await self.client.post(path, data=body, headers=headers)
-            assert response.status == (200 if segment else 404), await response.text()
+            assert response.status == expected, await response.text()
             return await response.json()
 
         answer = self.runner.run(post())
-        if segment:
+        if segment and not refused:
             for user_id in set(user_ids):
                 self.model.know(user_id)
             changed = sum(change(user_id, segment) for user_id in set(user_ids))
@@ -233,6 +258,19 @@ class Service(RuleBasedStateMachine):
             reasons = self.call("GET", path, None, 200)["memberships"]
             (reason,) = [each for each in reasons if each["slug"] == slug]
             assert all(reason[key] == member[key] for key in ("source", "since", "expires_at"))
+
+    @rule(slug=SLUGS, ago=st.integers(0, 9))
+    def list_members_then(self, slug: str, ago: int) -> None:
+        """The members of a segment at a moment before are those who were in."""
+        told, moment = self.moments[max(0, len(self.moments) - 1 - ago)]
+        was_live = any(
+            s.slug == slug and s.created_at <= told < s.deleted_at for s in self.model.segments
+        )
+        path = f"/segments/{slug}/members?{urlencode({'at': moment.isoformat()})}"
+        answer = self.call("GET", path, None, 200 if was_live else 404)
+        if was_live:
+            inside = [u for u in EVERYONE if slug in self.model.slugs(u, told)]
+            assert [member["user_id"] for member in answer["members"]] == inside
 
     @rule(user_id=USERS)
     def read(self, user_id: int) -> None:
