@@ -3,6 +3,7 @@
 import logging
 import resource
 from contextlib import suppress
+from dataclasses import replace
 
 from segsvc.settings import Limits
 
@@ -22,8 +23,8 @@ class TooFewOpenFiles(Exception):  # noqa: N818 (a state of the machine, not a m
     """The limit of open files leaves no connection for a client."""
 
 
-def most_clients(limits: Limits) -> int:
-    """Return how many clients may be connected: those of `limits`, or fewer if files are short.
+def within_open_files(limits: Limits) -> Limits:
+    """Return `limits`, with fewer connections of clients if files are short.
 
     The soft limit of open files is raised as far as necessary and as the hard limit allows.
 
@@ -43,7 +44,7 @@ def most_clients(limits: Limits) -> int:
             "%d clients may be connected, not %d: the limit of open files is %d (ulimit -n)",
             *(most, limits.connections, files),
         )
-    return most
+    return replace(limits, connections=most)
 
 
 def _raise_limit(wanted: int) -> int:

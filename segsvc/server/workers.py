@@ -29,7 +29,7 @@ from segsvc.db.pool import Unavailable
 from segsvc.db.state import WrongSetup
 from segsvc.observability import logs, metrics
 from segsvc.server.connections import Connections
-from segsvc.server.open_files import TooFewOpenFiles, most_clients
+from segsvc.server.open_files import TooFewOpenFiles, within_open_files
 from segsvc.settings import Settings
 
 # Seconds that requests under way have after a signal; container engines kill after ten.
@@ -74,7 +74,7 @@ async def serve(
         OSError: the address cannot be used.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
-    clients = most_clients(settings.limits)
+    limits = within_open_files(settings.limits)
     stopping = _stop_signal()
     if shared:
         asyncio.get_running_loop().add_reader(sys.stdin, stopping.set)
@@ -83,7 +83,7 @@ async def serve(
         secret=secret,
         anonymous=settings.anonymous,
         public_url=settings.public_url,
-        limits=settings.limits,
+        limits=limits,
         origins=settings.cors_origins,
     )
     runner = web.AppRunner(
@@ -98,8 +98,8 @@ async def serve(
             Connections(
                 runner.server,
                 HANDLER_ARGS,
-                most=clients,
-                most_per_address=settings.limits.connections_per_address or clients,
+                most=limits.connections,
+                most_per_address=limits.connections_per_address or limits.connections,
             ),
             settings.host,
             settings.port,

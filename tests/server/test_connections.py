@@ -1,6 +1,7 @@
 """Connections: who is served, and what is answered to what is not HTTP."""
 
 import resource
+import select
 import socket
 import subprocess
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conftest import Databases
-from tests.processes import SEGSVC, TIMEOUT, environment, serving, until
+from tests.processes import SEGSVC, TIMEOUT, environment, run, serving, until
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -141,6 +142,26 @@ def test_open_files(dsn: str, tmp_path: Path) -> None:
         path = answer.split(b"http://a")[1].split(b"\r")[0]
         assert b" 200 " in ask(connected[0], b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n")
         for each in connected:
+            each.close()
+
+
+def test_open_files_and_keys(dsn: str) -> None:
+    """A key has half of the connections that open files allow, so others are served beside it."""
+    key = run("keys", "create", "ann", "--role", "editor", database_url=dsn).stdout.strip()
+    head = f"POST /api/v1/segments HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    with serving(ulimit="-n 130", database_url=dsn, workers="1") as (url, _):
+        waiting = []
+        for _ in range(12):  # the half of 23, and one more
+            waiting.append(connect(url))
+            waiting[-1].sendall(head.encode())
+        readable, _, _ = select.select(waiting, [], [], TIMEOUT)
+        assert len(readable) == 1
+        answer = readable[0].recv(65536)
+        assert b" 429 " in answer
+        assert b"one key may have 11 requests under way" in answer
+        assert status(url) == 200
+        for each in waiting:
             each.close()
 
 
