@@ -115,6 +115,11 @@ async def test_end_and_plan(client: Client, conn: Connection) -> None:
         problem = await call(client, "PUT", "/segments/A/plan", 422, json=body)
         assert [error["pointer"] for error in problem["errors"]] == ["#/steps/1/at"]
     assert [s["percent"] for s in (await call(client, "GET", "/segments/A/plan"))["steps"]] == [1]
+    # What is cancelled leaves the percentage to go on until the end.
+    await call(client, "PATCH", "/segments/A", json={"percent": 7, "plan": "keep"})
+    assert (await client.delete(f"{BASE}/segments/A/plan")).status == 204
+    assert await conn.fetchval("SELECT max(valid_to) FROM rollout") == datetime.fromisoformat(end)
+    assert await check.structure(conn) == []
     # A percentage, and the end of what was planned, in one request.
     end = after(DAY / 2)
     both = {"percent": 9, "plan": "cancel", "ends_at": end}
@@ -146,6 +151,26 @@ async def test_wrong_ends(client: Client, conn: Connection) -> None:
     assert [e["pointer"] for e in (await response.json())["errors"]] == ["#/starts_at"]
     assert await conn.fetchval("SELECT count(*) FROM membership") == 0
     await change(client, 1, add=["A"], starts_at=after(DAY / 2), expires_at=after(3 * DAY))
+
+
+async def test_evaluations_and_previews(client: Client, conn: Connection) -> None:
+    """An evaluation answers until the end and finds no flag after it, as a preview finds nobody."""
+    await set_percent(client, "A", 100)
+    await read(client, 1)
+    await set_end(client, after(DAY))
+    flags = "/ofrep/v1/evaluate/flags"
+    body = {"context": {"targetingKey": "1"}}
+    assert (await (await client.post(f"{flags}/A", json=body)).json())["value"] is True
+    assert [f["key"] for f in (await (await client.post(flags, json=body)).json())["flags"]] == [
+        "A"
+    ]
+    for days, percent, leave in ((0.5, "0", 1), (1.5, "100", 0)):
+        query = {"percent": percent, "at": after(days * DAY)}
+        preview = await call(client, "GET", "/segments/A/preview", params=query)
+        assert (preview["enter"], preview["leave"]) == (0, leave)
+    await pass_time(conn, DAY)
+    assert (await client.post(f"{flags}/A", json=body)).status == 404
+    assert (await (await client.post(flags, json=body)).json())["flags"] == []
 
 
 @pytest.mark.parametrize("write", ["user", "file", "segment"])
@@ -212,11 +237,15 @@ async def test_as_of_a_time(client: Client, conn: Connection) -> None:
     await change(client, 1, add=["A"], ttl=86400)
     plan = {"steps": [{"at": after(2 * DAY), "percent": None}]}
     await call(client, "PUT", "/segments/A/plan", json=plan)
-    await change(client, 3, add=["A"], starts_at=after(2 * DAY))
+    for user_id in (2, 3):
+        await change(client, user_id, add=["A"], starts_at=after(2 * DAY))
     await set_end(client, after(4 * DAY))
     for days, percent, by_hand, inside in (
-        (-1, 100, 1, [1, 2]), (0, 100, 1, [1, 2, 3]), (1.5, 100, 0, [1, 2, 3]), (3, None, 1, [3]),
-    ):  # fmt: skip
+        (-1, 100, 1, [1, 2]),
+        (0, 100, 1, [1, 2, 3]),
+        (1.5, 100, 0, [1, 2, 3]),
+        (3, None, 2, [2, 3]),
+    ):
         at = after(days * DAY)
         answer = await call(client, "GET", "/segments/A", params={"at": at})
         assert (answer["percent"], answer["members"]) == (percent, by_hand)
@@ -230,6 +259,9 @@ async def test_as_of_a_time(client: Client, conn: Connection) -> None:
         assert len((await response.text()).splitlines()) == 1 + len(inside)
         for user_id in (1, 2, 3):
             assert (await read(client, user_id, at=at) == ["A"]) == (user_id in inside)
+    # What is planned, or was later, is not in the reasons of a time before it.
+    (_, second) = await members(client, "A", at=after(-DAY))
+    assert (second["user_id"], second["since"]) == (2, (await explain(client, 2))["A"]["since"])
     sources = [member["source"] for member in await members(client, "A", at=after(-DAY))]
     assert sources == ["manual", "rollout"]
     for days in (-3, 5):

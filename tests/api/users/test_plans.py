@@ -15,6 +15,7 @@ from tests.clock import pass_time
 from tests.conftest import Client
 
 USER = "/users/1/segments"
+CSV = {"Content-Type": "text/csv"}
 DAY = timedelta(days=1)
 TICK = timedelta(microseconds=1)
 
@@ -89,10 +90,20 @@ async def test_later_write_replaces_the_plan(client: Client) -> None:
     assert await in_days(client, 0, 1.5, 2.5, 5.5) == [[], ["A"], [], ["A"]]
     # A plan inside a membership moves its end.
     await change(client, 1, add=["A"], starts_at=later(1.5 * DAY), ttl=2 * 86400)
-    assert await in_days(client, 0, 1.5, 3, 4) == [[], ["A"], ["A"], []]
+    assert await in_days(client, 0, 1.2, 3, 4) == [[], ["A"], ["A"], []]
     await change(client, 1, add=["A"])
     assert await in_days(client, 0, 4) == [["A"], ["A"]]
     assert await plans(client) == []
+
+
+async def test_the_same_end_again_cancels_the_plan(client: Client) -> None:
+    """A write that moves no end is a change all the same if it replaces a plan."""
+    end = later(DAY)
+    await change(client, 1, add=["A"], expires_at=end)
+    await change(client, 1, add=["A"], starts_at=later(2 * DAY))
+    assert (await change(client, 1, add=["A"], expires_at=end))["added"] == ["A"]
+    assert await in_days(client, 0, 1.5, 2.5) == [["A"], [], []]
+    assert (await change(client, 1, add=["A"], expires_at=end))["added"] == []
 
 
 async def test_removal_cancels_the_plan(client: Client, conn: Connection) -> None:
@@ -163,32 +174,43 @@ async def test_wrong_starts(
 async def test_file(client: Client, conn: Connection) -> None:
     """A file may begin later too; repeating it changes nothing, and removing cancels it."""
     query = {"starts_at": later(), "ttl": "3600"}
-    path, headers = "/segments/A/members", {"Content-Type": "text/csv"}
-
-    async def send(way: str, **query: str) -> int:
-        sent: dict[str, Any] = {"data": b"1\n2\n", "headers": headers, "params": query}
-        answer = await call(client, "POST", f"{path}/{way}", **sent)
-        changed: int = answer["changed"]
-        return changed
-
-    assert await send("add", **query) == 2
-    assert await send("add", **query) == 0
+    path = "/segments/A/members"
+    assert await send(client, "add", **query) == 2
+    assert await send(client, "add", **query) == 0
     assert (await call(client, "GET", path))["members"] == []
     assert (await call(client, "GET", "/segments/A"))["members"] == 0
     await change(client, 2, remove=["A"])
     await pass_time(conn, DAY + timedelta(minutes=1))
     members = (await call(client, "GET", path))["members"]
     assert [(m["user_id"], m["source"]) for m in members] == [(1, "manual")]
-    await send("add", starts_at=later())
-    assert await send("remove") == 2
+    await send(client, "add", starts_at=later())
+    assert await send(client, "remove") == 2
     assert await in_days(client, 0, 2) == [[], []]
     sent: dict[str, Any] = {
         "data": b"1\n",
-        "headers": headers,
+        "headers": CSV,
         "params": {"starts_at": "2026-01-01T00:00:00Z"},
     }
     problem = await call(client, "POST", f"{path}/add", 422, **sent)
     assert [error["pointer"] for error in problem["errors"]] == ["#/starts_at"]
+
+
+async def test_file_beside_earlier_periods(client: Client) -> None:
+    """A file that begins later moves the end of what covers its start, and of nothing before."""
+    await send(client, "add", starts_at=later(DAY), ttl="86400")
+    await send(client, "add", starts_at=later(1.5 * DAY), ttl=str(2 * 86400))
+    assert await in_days(client, 0, 1.2, 3, 4) == [[], ["A"], ["A"], []]
+    await send(client, "add", ttl="86400")
+    await send(client, "add", starts_at=later(2 * DAY), ttl="86400")
+    assert await in_days(client, 0.5, 1.5, 2.5, 3.5) == [["A"], [], ["A"], []]
+
+
+async def send(client: Client, way: str, **query: str) -> int:
+    """Add or remove users 1 and 2 by a file; return how many changed."""
+    sent: dict[str, Any] = {"data": b"1\n2\n", "headers": CSV, "params": query}
+    answer = await call(client, "POST", f"/segments/A/members/{way}", **sent)
+    changed: int = answer["changed"]
+    return changed
 
 
 async def test_deleted_segment(client: Client, conn: Connection) -> None:
