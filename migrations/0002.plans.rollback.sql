@@ -14,8 +14,10 @@ ALTER TABLE rollout DROP COLUMN planned;
 ALTER TABLE membership DROP COLUMN planned;
 
 UPDATE segment AS s
-SET deleted_at = 'infinity'
-WHERE s.deleted_at > now();
+SET
+    deleted_at = 'infinity',
+    deleted_by = NULL
+WHERE s.deleted_at > now() AND s.deleted_at < 'infinity';
 
 COMMENT ON COLUMN segment.deleted_at IS
 'End of the life, exclusive. infinity while the segment is live.';
