@@ -105,12 +105,7 @@ def set_percent(slug: str, percent: str, plan: str | None) -> None:
     Users who were added or removed by hand stay in or out at any percentage. 0 takes nobody;
     `none` makes the segment manual again.
     """
-    body: dict[str, Any] = {"percent": _percent(percent)} | ({"plan": plan} if plan else {})
-
-    async def work() -> None:
-        click.echo(_line(await client.call("PATCH", client.path("segments", slug), json=body)))
-
-    client.run(work())
+    _change(slug, {"percent": _percent(percent)} | ({"plan": plan} if plan else {}))
 
 
 @segments.command("set-end")
@@ -121,12 +116,7 @@ def set_end(slug: str, ends_at: str) -> None:
 
     ENDS_AT is a time such as 2026-12-31T23:59:59+03:00; `none` lifts the end.
     """
-    body = {"ends_at": None if ends_at == "none" else ends_at}
-
-    async def work() -> None:
-        click.echo(_line(await client.call("PATCH", client.path("segments", slug), json=body)))
-
-    client.run(work())
+    _change(slug, {"ends_at": None if ends_at == "none" else ends_at})
 
 
 @segments.command()
@@ -171,6 +161,13 @@ def plan(
             click.echo(f"{step['at']}  {percent:>8}")
         if not answer["steps"]:
             click.echo(f"nothing is planned for {slug}")
+
+    client.run(work())
+
+
+def _change(slug: str, changes: dict[str, Any]) -> None:
+    async def work() -> None:
+        click.echo(_line(await client.call("PATCH", client.path("segments", slug), json=changes)))
 
     client.run(work())
 

@@ -45,10 +45,16 @@ class PastPreview(Exception):  # noqa: N818 (a condition that callers ask about)
 class PastStart(_OfSlugs):
     """The memberships in these segments would have started already; nothing was changed."""
 
+    detail = "is not in the future"
+
 
 class StartAfterEnd(_OfSlugs):
     """The memberships would not start before the ends of these segments; nothing was changed."""
 
+    detail = "is not before the planned end of the segment"
+
 
 class PastExpiry(_OfSlugs):
     """The memberships in these segments would end before they begin; nothing was changed."""
+
+    detail = "is not after the start, now or starts_at"

@@ -50,7 +50,7 @@ def bounds_of(
     for slug, (starts_at, expiry) in terms.items():
         start = starts_at or now
         end = start + expiry if isinstance(expiry, timedelta) else expiry
-        if end is not None and end <= start:
+        if ended(end, start):
             past.add(slug)
         bounds[slug] = Bounds(starts_at, end)
     if past:
@@ -59,7 +59,7 @@ def bounds_of(
 
 
 def ended(end: datetime | None, at: datetime | None) -> bool:
-    """Return whether a life with this end, None for no end, is over at a time, None for now."""
+    """Return whether what has this end, None for no end, is over at a time, None for now."""
     return end is not None and at is not None and at >= end
 
 

@@ -141,9 +141,7 @@ def _refusals() -> Iterator[None]:
         raise InvalidLines(error.lines, more=error.more) from None
     except TooManyLines as error:
         raise TooLarge(f"the operator's limit is {error.limit} user ids in one file") from None
-    except PastStart:
-        raise refusal("is not in the future", ("starts_at",)) from None
-    except StartAfterEnd:
-        raise refusal("is not before the planned end of the segment", ("starts_at",)) from None
-    except PastExpiry:
-        raise refusal("is not after the start, now or starts_at", ("expires_at",)) from None
+    except (PastStart, StartAfterEnd) as error:
+        raise refusal(error.detail, ("starts_at",)) from None
+    except PastExpiry as error:
+        raise refusal(error.detail, ("expires_at",)) from None

@@ -144,17 +144,17 @@ async def change(
     """
     lock = await _lock(conn, slug)
     ends_at = changes.get("ends_at")
-    if ends_at is not None and ends_at <= lock["locked_at"]:
+    if ended(ends_at, lock["locked_at"]):
         raise PastEnd
-    percent, plan = await _steps(conn, lock["id"], lock["locked_at"])
     if "percent" in changes:
+        percent, plan = await _steps(conn, lock["id"], lock["locked_at"])
         if plan.steps and "plan" not in changes:
             raise PlanPending
         kept = plan.steps if changes.get("plan") == "keep" else []
         steps = [Step(lock["locked_at"], changes["percent"]), *kept]
-        plan = Plan(_merged(percent, steps))
-        await _set_rollouts(conn, lock, plan.steps, actor)
+        await _set_rollouts(conn, lock, _merged(percent, steps), actor)
     if "ends_at" in changes:
+        _, plan = await _steps(conn, lock["id"], lock["locked_at"])
         _refuse_steps_after(ends_at, plan.steps)
         await conn.execute(SET_END, lock["id"], ends_at, actor)
     if "description" in changes:

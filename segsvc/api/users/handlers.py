@@ -76,15 +76,12 @@ async def change_user(request: web.Request) -> web.Response:
             changed = await store.change(conn, user_id, add, change.remove, actor(request))
     except SegmentsNotLive as error:
         raise _unknown_segments(change, error.slugs) from None
-    except PastStart as error:
+    except (PastStart, StartAfterEnd) as error:
         places = {a.start_place: None for a in change.add if a.slug in error.slugs}
-        raise refusal("is not in the future", *places) from None
-    except StartAfterEnd as error:
-        places = {a.start_place: None for a in change.add if a.slug in error.slugs}
-        raise refusal("is not before the planned end of the segment", *places) from None
+        raise refusal(error.detail, *places) from None
     except PastExpiry as error:
         places = {a.end_place: None for a in change.add if a.slug in error.slugs}
-        raise refusal("is not after the start, now or starts_at", *places) from None
+        raise refusal(error.detail, *places) from None
     # Read together with other reads, after the commit: the transaction is one round trip shorter.
     segments = await request.app[reads.READS].list_now(user_id, quota_of(request))
     return json_response(

@@ -26,6 +26,7 @@ from tests.api_calls import (
 from tests.clock import pass_time
 from tests.conftest import Client
 
+CSV = {"Content-Type": "text/csv"}
 DAY = timedelta(days=1)
 TICK = timedelta(microseconds=1)
 
@@ -141,14 +142,9 @@ async def test_wrong_ends(client: Client, conn: Connection) -> None:
     ):
         status, problem = await attempt(client, 1, **body)
         assert (status, [error["pointer"] for error in problem["errors"]]) == (422, [place])
-    response = await client.post(
-        f"{BASE}/segments/A/members/add",
-        params={"starts_at": end},
-        data="1\n",
-        headers={"Content-Type": "text/csv"},
-    )
-    assert response.status == 422
-    assert [e["pointer"] for e in (await response.json())["errors"]] == ["#/starts_at"]
+    file: dict[str, Any] = {"data": "1\n", "headers": CSV, "params": {"starts_at": end}}
+    problem = await call(client, "POST", "/segments/A/members/add", 422, **file)
+    assert [error["pointer"] for error in problem["errors"]] == ["#/starts_at"]
     assert await conn.fetchval("SELECT count(*) FROM membership") == 0
     await change(client, 1, add=["A"], starts_at=after(DAY / 2), expires_at=after(3 * DAY))
 
@@ -186,26 +182,20 @@ async def test_a_write_that_waits_over_the_end(
         table = "segment" if write == "segment" else "users"
         await holder.execute(f"SELECT FROM {table} FOR UPDATE")
         if write == "user":
-            waiting = attempt(client, 1, add=["A"], ttl=5)
+            body = {"add": ["A"], "ttl": 5}
+            waiting = call(client, "POST", "/users/1/segments", 422, json=body)
         elif write == "segment":
-            waiting = _status(client, "PATCH", "/segments/A", json={"percent": 5})
+            waiting = call(client, "PATCH", "/segments/A", 404, json={"percent": 5})
         else:
-            text = {"Content-Type": "text/csv"}
-            waiting = _status(
-                client, "POST", "/segments/A/members/remove", data="1\n", headers=text
-            )
+            path = "/segments/A/members/remove"
+            waiting = call(client, "POST", path, 404, data="1\n", headers=CSV)
         task = asyncio.create_task(waiting)
         await lock_waits.state(conn)
         await lock_waits.state(conn, "SELECT clock_timestamp() > max(deleted_at) FROM segment")
-    assert (await task)[0] == (422 if write == "user" else 404)
+    await task
     await holder.close()
     assert await conn.fetch("SELECT * FROM membership") == before
     assert await conn.fetchval("SELECT count(*) FROM rollout") == 0
-
-
-async def _status(client: Client, method: str, path: str, **sent: Any) -> tuple[int, Any]:
-    response = await client.request(method, BASE + path, **sent)
-    return response.status, await response.json()
 
 
 async def test_lives_never_overlap(client: Client, conn: Connection) -> None:
