@@ -107,28 +107,29 @@ $$;
 
 COMMENT ON FUNCTION public.stay_events(for_user_id bigint, for_segment_id bigint) IS 'Events of a user in a segment up to now: the start of each stay is an add, its end a remove, each with its cause and the name of the API key (NULL if the user became known, or without a key).';
 
-CREATE TABLE public.api_key (
-    name text NOT NULL COLLATE pg_catalog."C",
-    role text NOT NULL,
-    hash bytea NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    revoked_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
-    CONSTRAINT api_key_hash_check CHECK ((length(hash) = 32)),
-    CONSTRAINT api_key_name_check CHECK ((name ~ '^[A-Za-z][A-Za-z0-9_-]{0,63}$'::text)),
-    CONSTRAINT api_key_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'editor'::text])))
+CREATE TABLE public.layer_segment (
+    segment_id bigint NOT NULL,
+    layer_id bigint NOT NULL,
+    valid_from timestamp with time zone NOT NULL,
+    valid_to timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    opened_by text,
+    closed_by text,
+    CONSTRAINT layer_segment_period_check CHECK ((valid_from < valid_to))
 );
 
-COMMENT ON TABLE public.api_key IS 'API keys. A key is shown once, when it is created.';
+COMMENT ON TABLE public.layer_segment IS 'A period in which a segment is in a layer. It is inside the lives of both.';
 
-COMMENT ON COLUMN public.api_key.name IS 'Public part of the key. Never used again, because history and memberships name it.';
+COMMENT ON COLUMN public.layer_segment.segment_id IS 'The segment.';
 
-COMMENT ON COLUMN public.api_key.role IS 'reader: reads users. editor: does everything.';
+COMMENT ON COLUMN public.layer_segment.layer_id IS 'The layer.';
 
-COMMENT ON COLUMN public.api_key.hash IS 'SHA-256 of the secret part: 256 random bits, which need no salt and no slow hash.';
+COMMENT ON COLUMN public.layer_segment.valid_from IS 'Start, inclusive.';
 
-COMMENT ON COLUMN public.api_key.created_at IS 'When it was created.';
+COMMENT ON COLUMN public.layer_segment.valid_to IS 'End, exclusive: that of the segment, until it leaves the layer before.';
 
-COMMENT ON COLUMN public.api_key.revoked_at IS 'When it was revoked. infinity while it is valid.';
+COMMENT ON COLUMN public.layer_segment.opened_by IS 'Name of the API key that put the segment into the layer. NULL without a key.';
+
+COMMENT ON COLUMN public.layer_segment.closed_by IS 'Name of the API key that set valid_to, at once or in advance. NULL without a key.';
 
 CREATE TABLE public.membership (
     user_id bigint NOT NULL,
@@ -140,6 +141,7 @@ CREATE TABLE public.membership (
     opened_by text,
     closed_by text,
     planned boolean DEFAULT false NOT NULL,
+    moved boolean DEFAULT false NOT NULL,
     CONSTRAINT membership_period_check CHECK ((valid_from < valid_to)),
     CONSTRAINT membership_user_id_check CHECK ((user_id > 0))
 );
@@ -164,6 +166,48 @@ COMMENT ON COLUMN public.membership.closed_by IS 'Name of the API key that set v
 
 COMMENT ON COLUMN public.membership.planned IS 'TRUE if it was written before its start. Until then, a later write may replace it.';
 
+COMMENT ON COLUMN public.membership.moved IS 'TRUE if an addition to another segment of the layer ended the included period.';
+
+CREATE VIEW public.elsewhere AS
+ SELECT m.user_id,
+    mine.segment_id,
+    m.segment_id AS by_segment_id,
+    m.valid_from AS began_at,
+    GREATEST(m.valid_from, mine.valid_from, other.valid_from) AS valid_from,
+    LEAST(m.valid_to, mine.valid_to, other.valid_to) AS valid_to,
+        CASE GREATEST(m.valid_from, mine.valid_from, other.valid_from)
+            WHEN m.valid_from THEN m.opened_by
+            WHEN mine.valid_from THEN mine.opened_by
+            ELSE other.opened_by
+        END AS opened_by,
+        CASE LEAST(m.valid_to, mine.valid_to, other.valid_to)
+            WHEN m.valid_to THEN m.closed_by
+            WHEN mine.valid_to THEN mine.closed_by
+            ELSE other.closed_by
+        END AS closed_by
+   FROM ((public.layer_segment mine
+     JOIN public.layer_segment other ON (((mine.layer_id = other.layer_id) AND (mine.segment_id <> other.segment_id))))
+     JOIN public.membership m ON (((other.segment_id = m.segment_id) AND m.included)))
+  WHERE (GREATEST(m.valid_from, mine.valid_from, other.valid_from) < LEAST(m.valid_to, mine.valid_to, other.valid_to));
+
+COMMENT ON VIEW public.elsewhere IS 'What keeps users out of a segment: the times at which they are included by hand in another segment of its layer.';
+
+COMMENT ON COLUMN public.elsewhere.user_id IS 'The user.';
+
+COMMENT ON COLUMN public.elsewhere.segment_id IS 'The segment that the user is kept out of.';
+
+COMMENT ON COLUMN public.elsewhere.by_segment_id IS 'The other segment of the layer.';
+
+COMMENT ON COLUMN public.elsewhere.began_at IS 'Start of the included period in the other segment: of two such periods, the later one counts.';
+
+COMMENT ON COLUMN public.elsewhere.valid_from IS 'Start of that period and of both segments in the layer, whichever is last.';
+
+COMMENT ON COLUMN public.elsewhere.valid_to IS 'End of that period or of either segment in the layer, whichever is first.';
+
+COMMENT ON COLUMN public.elsewhere.opened_by IS 'Name of the API key behind valid_from.';
+
+COMMENT ON COLUMN public.elsewhere.closed_by IS 'Name of the API key behind valid_to.';
+
 CREATE TABLE public.rollout (
     segment_id bigint NOT NULL,
     percent numeric(5,2) NOT NULL,
@@ -180,6 +224,7 @@ END) STORED,
     opened_by text,
     closed_by text,
     planned boolean DEFAULT false NOT NULL,
+    layer_id bigint,
     CONSTRAINT rollout_percent_check CHECK (((percent >= (0)::numeric) AND (percent <= (100)::numeric))),
     CONSTRAINT rollout_period_check CHECK ((valid_from < valid_to)),
     CONSTRAINT rollout_points_check CHECK ((points <@ '[0,4294967296)'::int8range))
@@ -191,7 +236,7 @@ COMMENT ON COLUMN public.rollout.segment_id IS 'The segment.';
 
 COMMENT ON COLUMN public.rollout.percent IS 'The percentage: 0.00 to 100.00.';
 
-COMMENT ON COLUMN public.rollout.salt IS 'Input of rollout_point beside the user id. The slug of the segment.';
+COMMENT ON COLUMN public.rollout.salt IS 'Input of rollout_point beside the user id: the slug of the segment, or the salt of its layer.';
 
 COMMENT ON COLUMN public.rollout.points IS 'The points that the rollout owns, of [0, 2^32): a user whose point is among them is in.';
 
@@ -206,6 +251,8 @@ COMMENT ON COLUMN public.rollout.opened_by IS 'Name of the API key that set it. 
 COMMENT ON COLUMN public.rollout.closed_by IS 'Name of the API key that ended it. NULL without a key.';
 
 COMMENT ON COLUMN public.rollout.planned IS 'TRUE if it was written before its start. Until then, a later plan may replace it.';
+
+COMMENT ON COLUMN public.rollout.layer_id IS 'The layer of the segment during the rollout. NULL while the segment is in none.';
 
 CREATE TABLE public.segment (
     id bigint NOT NULL,
@@ -235,6 +282,201 @@ COMMENT ON COLUMN public.segment.created_by IS 'Name of the API key that created
 
 COMMENT ON COLUMN public.segment.deleted_by IS 'Name of the API key that set deleted_at, at once or in advance. NULL without a key.';
 
+CREATE FUNCTION public.stay_events(life public.segment, first_seen_at timestamp with time zone, by_hand public.membership[], rollouts public.rollout[], elsewhere public.elsewhere[]) RETURNS TABLE(at timestamp with time zone, operation text, cause text, actor text)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+WITH hand AS (
+    SELECT
+        coalesce(
+            range_agg(tstzrange(m.valid_from, m.valid_to)) FILTER (WHERE m.included), '{}'
+        ) AS included,
+        coalesce(range_agg(tstzrange(m.valid_from, m.valid_to)), '{}') AS decided
+    FROM unnest(by_hand) AS m
+),
+
+bound AS (
+    SELECT
+        end_of_stay.at,
+        end_of_stay.operation
+    FROM hand
+    -- Without rollouts, and elsewhere, nothing is computed for them.
+    CROSS JOIN LATERAL unnest(
+        (
+            hand.included
+            - CASE
+                WHEN elsewhere IS NULL THEN '{}'
+                ELSE (
+                    SELECT
+                        coalesce(
+                            range_agg(
+                                tstzrange(m.valid_from, m.valid_to)
+                                * tstzrange(e.valid_from, e.valid_to)
+                            ),
+                            '{}'
+                        )
+                    FROM unnest(by_hand) AS m
+                    INNER JOIN unnest(elsewhere) AS e
+                        ON
+                            m.valid_from < e.valid_to
+                            AND e.valid_from < m.valid_to
+                            AND (e.began_at, e.by_segment_id) > (m.valid_from, m.segment_id)
+                    WHERE m.included
+                )
+            END
+            + CASE
+                WHEN rollouts IS NULL THEN '{}'
+                ELSE
+                    (
+                        SELECT range_agg(tstzrange(r.valid_from, r.valid_to))
+                        FROM unnest(rollouts) AS r
+                    )
+                    * tstzmultirange(tstzrange(coalesce(first_seen_at, 'infinity'), 'infinity'))
+                    - hand.decided
+                    - CASE
+                        WHEN elsewhere IS NULL THEN '{}'
+                        ELSE (
+                            SELECT range_agg(tstzrange(e.valid_from, e.valid_to))
+                            FROM unnest(elsewhere) AS e
+                        )
+                    END
+            END
+        )
+        * tstzmultirange(tstzrange((life).created_at, (life).deleted_at))
+    ) AS stay (period)
+    CROSS JOIN LATERAL (
+        VALUES (lower(stay.period), 'add'), (upper(stay.period), 'remove')
+    ) AS end_of_stay (at, operation)
+),
+
+event AS (
+    SELECT
+        bound.at,
+        bound.operation,
+        (
+            -- The first reason that applies; the last one is that the user became known.
+            SELECT ARRAY[reason.cause, reason.actor]
+            FROM (
+                SELECT
+                    1 AS ordinal,
+                    'segment_deleted' AS cause,
+                    (life).deleted_by AS actor
+                WHERE bound.operation = 'remove' AND (life).deleted_at = bound.at
+                UNION ALL
+                SELECT
+                    2 AS ordinal,
+                    CASE
+                        WHEN bound.operation = 'add' THEN 'added'
+                        WHEN m.moved THEN 'moved'
+                        WHEN m.removed OR NOT m.included THEN 'removed'
+                        ELSE 'expired'
+                    END AS cause,
+                    CASE WHEN m.valid_from = bound.at THEN m.opened_by ELSE m.closed_by END AS actor
+                FROM unnest(by_hand) AS m
+                WHERE
+                    CASE
+                        WHEN bound.operation = 'add' THEN m.included AND m.valid_from = bound.at
+                        WHEN m.included THEN m.valid_to = bound.at
+                        ELSE m.valid_from = bound.at
+                    END
+                UNION ALL
+                SELECT
+                    3 AS ordinal,
+                    'layer' AS cause,
+                    CASE bound.operation WHEN 'add' THEN e.closed_by ELSE e.opened_by END AS actor
+                FROM unnest(elsewhere) AS e
+                WHERE
+                    CASE bound.operation WHEN 'add' THEN e.valid_to ELSE e.valid_from END = bound.at
+                UNION ALL
+                SELECT
+                    4 AS ordinal,
+                    'rollout' AS cause,
+                    CASE bound.operation WHEN 'add' THEN r.opened_by ELSE r.closed_by END AS actor
+                FROM unnest(rollouts) AS r
+                WHERE
+                    CASE bound.operation WHEN 'add' THEN r.valid_from ELSE r.valid_to END = bound.at
+                UNION ALL
+                SELECT
+                    5 AS ordinal,
+                    'rollout' AS cause,
+                    NULL AS actor
+            ) AS reason
+            ORDER BY reason.ordinal, reason.cause DESC, reason.actor DESC NULLS LAST
+            LIMIT 1
+        ) AS why
+    FROM bound
+)
+
+SELECT
+    event.at,
+    event.operation,
+    event.why[1] AS cause,
+    event.why[2] AS actor
+FROM event
+WHERE event.at <= now()
+$$;
+
+COMMENT ON FUNCTION public.stay_events(life public.segment, first_seen_at timestamp with time zone, by_hand public.membership[], rollouts public.rollout[], elsewhere public.elsewhere[]) IS 'Events of a user in a segment up to now: the start of each stay is an add, its end a remove, each with its cause and the name of the API key (NULL if the user became known, or without a key). It reads no table: the rollouts are those that own the point of the user.';
+
+CREATE TABLE public.api_key (
+    name text NOT NULL COLLATE pg_catalog."C",
+    role text NOT NULL,
+    hash bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT api_key_hash_check CHECK ((length(hash) = 32)),
+    CONSTRAINT api_key_name_check CHECK ((name ~ '^[A-Za-z][A-Za-z0-9_-]{0,63}$'::text)),
+    CONSTRAINT api_key_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'editor'::text])))
+);
+
+COMMENT ON TABLE public.api_key IS 'API keys. A key is shown once, when it is created.';
+
+COMMENT ON COLUMN public.api_key.name IS 'Public part of the key. Never used again, because history and memberships name it.';
+
+COMMENT ON COLUMN public.api_key.role IS 'reader: reads users. editor: does everything.';
+
+COMMENT ON COLUMN public.api_key.hash IS 'SHA-256 of the secret part: 256 random bits, which need no salt and no slow hash.';
+
+COMMENT ON COLUMN public.api_key.created_at IS 'When it was created.';
+
+COMMENT ON COLUMN public.api_key.revoked_at IS 'When it was revoked. infinity while it is valid.';
+
+CREATE TABLE public.layer (
+    id bigint NOT NULL,
+    slug text NOT NULL COLLATE pg_catalog."C",
+    salt text NOT NULL COLLATE pg_catalog."C",
+    created_at timestamp with time zone NOT NULL,
+    deleted_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    created_by text,
+    deleted_by text,
+    CONSTRAINT layer_life_check CHECK ((created_at < deleted_at)),
+    CONSTRAINT layer_slug_check CHECK ((slug ~ '^[A-Za-z][A-Za-z0-9_-]{0,63}$'::text))
+);
+
+COMMENT ON TABLE public.layer IS 'A named set of segments of which a user is in at most one at any time.';
+
+COMMENT ON COLUMN public.layer.id IS 'Key of this life of the slug.';
+
+COMMENT ON COLUMN public.layer.slug IS 'The name. Layers and segments may have the same names.';
+
+COMMENT ON COLUMN public.layer.salt IS 'Input of rollout_point beside the user id: one point for all percentages of the layer.';
+
+COMMENT ON COLUMN public.layer.created_at IS 'Start of the life, inclusive.';
+
+COMMENT ON COLUMN public.layer.deleted_at IS 'End of the life, exclusive. infinity while it is live.';
+
+COMMENT ON COLUMN public.layer.created_by IS 'Name of the API key that created it. NULL without a key.';
+
+COMMENT ON COLUMN public.layer.deleted_by IS 'Name of the API key that deleted it. NULL without a key.';
+
+ALTER TABLE public.layer ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.layer_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 ALTER TABLE public.segment ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.segment_id_seq
     START WITH 1
@@ -259,6 +501,22 @@ COMMENT ON COLUMN public.users.first_seen_at IS 'When the user became known. Per
 ALTER TABLE ONLY public.api_key
     ADD CONSTRAINT api_key_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY public.layer
+    ADD CONSTRAINT layer_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.layer_segment
+    ADD CONSTRAINT layer_segment_overlap_excl EXCLUDE USING gist (int8range(segment_id, segment_id, '[]'::text) WITH &&, tstzrange(valid_from, valid_to) WITH &&);
+
+COMMENT ON CONSTRAINT layer_segment_overlap_excl ON public.layer_segment IS 'One layer of a segment at a time.';
+
+ALTER TABLE ONLY public.layer_segment
+    ADD CONSTRAINT layer_segment_pkey PRIMARY KEY (segment_id, valid_to);
+
+ALTER TABLE ONLY public.layer
+    ADD CONSTRAINT layer_slug_deleted_at_key UNIQUE (slug, deleted_at);
+
+COMMENT ON CONSTRAINT layer_slug_deleted_at_key ON public.layer IS 'At most one live layer a slug.';
+
 ALTER TABLE ONLY public.membership
     ADD CONSTRAINT membership_pkey PRIMARY KEY (user_id, valid_to, segment_id);
 
@@ -274,11 +532,20 @@ ALTER TABLE ONLY public.rollout
 
 COMMENT ON CONSTRAINT rollout_pkey ON public.rollout IS 'No two rollouts of a segment end together, so at most one has no end.';
 
+ALTER TABLE ONLY public.rollout
+    ADD CONSTRAINT rollout_points_excl EXCLUDE USING gist (int8range(layer_id, layer_id, '[]'::text) WITH &&, points WITH &&, tstzrange(valid_from, valid_to) WITH &&) WHERE ((layer_id IS NOT NULL));
+
+COMMENT ON CONSTRAINT rollout_points_excl ON public.rollout IS 'A point of a layer belongs to one segment at a time, in plans too.';
+
 ALTER TABLE ONLY public.segment
     ADD CONSTRAINT segment_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+CREATE INDEX layer_segment_layer_id_idx ON public.layer_segment USING btree (layer_id);
+
+COMMENT ON INDEX public.layer_segment_layer_id_idx IS 'The segments of a layer.';
 
 CREATE INDEX membership_segment_id_user_id_idx ON public.membership USING btree (segment_id, user_id, valid_to) INCLUDE (valid_from, included);
 
@@ -307,6 +574,15 @@ COMMENT ON INDEX public.segment_slug_deleted_at_key IS 'The lives of a slug, the
 CREATE INDEX users_first_seen_at_idx ON public.users USING btree (first_seen_at);
 
 COMMENT ON INDEX public.users_first_seen_at_idx IS 'Users who became known in a month, for its report.';
+
+ALTER TABLE ONLY public.layer_segment
+    ADD CONSTRAINT layer_segment_layer_id_fkey FOREIGN KEY (layer_id) REFERENCES public.layer(id);
+
+ALTER TABLE ONLY public.layer_segment
+    ADD CONSTRAINT layer_segment_segment_id_fkey FOREIGN KEY (segment_id) REFERENCES public.segment(id);
+
+ALTER TABLE ONLY public.rollout
+    ADD CONSTRAINT rollout_layer_id_fkey FOREIGN KEY (layer_id) REFERENCES public.layer(id);
 
 ALTER TABLE ONLY public.rollout
     ADD CONSTRAINT rollout_segment_id_fkey FOREIGN KEY (segment_id) REFERENCES public.segment(id);

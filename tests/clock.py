@@ -14,6 +14,8 @@ async def pass_time(conn: Connection, span: timedelta) -> None:
         for table, first, last in (
             ("segment", "created_at", "deleted_at"),
             ("membership", "valid_from", "valid_to"),
+            ("layer", "created_at", "deleted_at"),
+            ("layer_segment", "valid_from", "valid_to"),
             ("moved", "valid_from", "valid_to"),
             ("users", "first_seen_at", "first_seen_at"),
         ):
@@ -22,11 +24,11 @@ async def pass_time(conn: Connection, span: timedelta) -> None:
             await conn.execute(f"UPDATE {table} SET {moves}", span)  # noqa: S608 (names above)
         await conn.execute("""
             INSERT INTO rollout (
-                segment_id, percent, salt, points, valid_from, valid_to, planned,
+                segment_id, layer_id, percent, salt, points, valid_from, valid_to, planned,
                 opened_by, closed_by
             )
             SELECT
-                segment_id, percent, salt, points, valid_from, valid_to, planned,
+                segment_id, layer_id, percent, salt, points, valid_from, valid_to, planned,
                 opened_by, closed_by
             FROM moved
         """)

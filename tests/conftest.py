@@ -158,7 +158,10 @@ async def client(aiohttp_client: AiohttpClient, dsn: str) -> Client:
 
 @pytest.fixture(scope="session")
 async def crowd(new_database: Databases, template: str) -> str:
-    """A database with a million periods: 200 thousand users in 5 of 10 thousand segments each."""
+    """A database with a million periods: 200 thousand users in 5 of 10 thousand segments each.
+
+    A thousand segments are in a hundred layers.
+    """
     dsn = await new_database(template)
     conn = await asyncpg.connect(dsn)
     await conn.execute("""
@@ -180,6 +183,10 @@ async def crowd(new_database: Databases, template: str) -> str:
         ON CONFLICT DO NOTHING;
         INSERT INTO membership (user_id, segment_id, included, valid_from, valid_to)
         SELECT 200 * n, 9999, TRUE, '2026-07-02', '2026-07-03' FROM generate_series(1, 500) AS n;
+        INSERT INTO layer (slug, salt, created_at)
+        SELECT 'LAYER_' || n, 'LAYER_' || n, '2026-01-03' FROM generate_series(1, 100) AS n;
+        INSERT INTO layer_segment (segment_id, layer_id, valid_from)
+        SELECT 1000 + n, 1 + n % 100, '2026-01-03' FROM generate_series(1, 1000) AS n;
     """)
     await conn.execute("VACUUM ANALYZE")
     await conn.close()

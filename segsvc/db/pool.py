@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import asyncpg
 
 from segsvc.db.outages import Faults, Outage
-from segsvc.db.session import LONG_SESSION, SESSION, at_start, pin
+from segsvc.db.session import KEPT_SESSION, LONG_SESSION, SESSION, at_start, pin
 from segsvc.db.sql import statement
 from segsvc.db.url import DatabaseUrl
 from segsvc.observability import metrics
@@ -215,11 +215,11 @@ class KeptConnection:
         """
         with _translated():
             if self._conn is None or self._conn.is_closed():
-                self._conn = await _connect(self._dsn, SESSION, ACQUIRE_TIMEOUT)
+                self._conn = await _connect(self._dsn, KEPT_SESSION, ACQUIRE_TIMEOUT)
                 self._pinned = False
             try:
                 if not self._pinned:
-                    await pin(self._conn, SESSION)
+                    await pin(self._conn, KEPT_SESSION)
                     self._pinned = True
                 yield self._conn
             except BaseException:

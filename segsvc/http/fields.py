@@ -58,6 +58,12 @@ class Slug(DescribedField):
         return value
 
 
+class LayerSlug(Slug):
+    """The name of a layer."""
+
+    json_schema: ClassVar = Slug.json_schema | {"examples": ["DISCOUNTS"]}
+
+
 class GivenList(fields.List[Any]):
     """A list in a request. It is read until it has more errors than an answer names."""
 

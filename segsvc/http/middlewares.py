@@ -9,7 +9,13 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
 from segsvc.auth.keys import identify
-from segsvc.db.conditions import PlanChanged, PlanPending, SegmentsNotLive
+from segsvc.db.conditions import (
+    LayerNotLive,
+    NotEnoughFree,
+    PlanChanged,
+    PlanPending,
+    SegmentsNotLive,
+)
 from segsvc.db.dedicated import NoFreeSlot
 from segsvc.db.pool import PoolExhausted, ReadOnly, Refused, Unavailable
 from segsvc.db.quotas import QuotaUsedUp
@@ -26,6 +32,8 @@ log = logging.getLogger(__name__)
 PROBLEMS: dict[type[Exception], Callable[[Any], problems.Problem]] = {
     # The segment in the path; handlers say it of a body.
     SegmentsNotLive: lambda error: problems.SegmentNotFound(*error.slugs),
+    LayerNotLive: lambda error: problems.LayerNotFound(*error.args),
+    NotEnoughFree: lambda error: problems.NotEnoughFree(error.slug, error.percent, error.at),
     PlanPending: lambda _: problems.PlanPending(),
     PlanChanged: lambda _: problems.PlanChanged(),
     QuotaUsedUp: lambda error: problems.TooManyNewUsers(error.rate),

@@ -1,9 +1,11 @@
 """Problem documents (RFC 9457): one class for each error that the service answers."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
-from segsvc.db.values import MAX_USER_ID
+from segsvc.db.values import MAX_USER_ID, rfc3339
 
 Errors = Sequence[Mapping[str, str]]
 
@@ -113,6 +115,15 @@ class SegmentNotFound(Problem):
         super().__init__(f"no live segment has the slug {slug!r}")
 
 
+class LayerNotFound(Problem):
+    """No live layer has the slug in the path."""
+
+    status, slug, title = 404, "layer-not-found", "There is no such live layer"
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"no live layer has the slug {slug!r}")
+
+
 class MethodNotAllowed(Problem):
     """The path has other methods."""
 
@@ -129,6 +140,69 @@ class SlugTaken(Problem):
     """A live segment has the slug already."""
 
     status, slug, title = 409, "slug-taken", "The slug is taken by a live segment"
+
+
+class LayerSlugTaken(Problem):
+    """A live layer has the slug already."""
+
+    status, slug, title = 409, "layer-slug-taken", "The slug is taken by a live layer"
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"{slug} is live: delete it first, or take another slug")
+
+
+class InAnotherLayer(Problem):
+    """A segment is in another layer already."""
+
+    status, slug, title = 409, "in-another-layer", "Some segments are in another layer"
+
+    def __init__(self, errors: Errors) -> None:
+        super().__init__("take them out of that layer first; nothing was changed", errors)
+
+
+class NotEnoughFree(Problem):
+    """The percentages of a layer would be more than 100 together."""
+
+    status, slug, title = 409, "not-enough-free", "Not enough of the layer is free"
+
+    def __init__(self, slug: str, percent: Decimal, at: datetime) -> None:
+        super().__init__(
+            f"{slug} can have {percent} % at most from {rfc3339(at)} on: lower the percentages or"
+            " the plans of the other segments of the layer first; nothing was changed"
+        )
+
+
+class RedealNeeded(Problem):
+    """Users would enter and leave segments, because their points are dealt anew."""
+
+    status, slug, title = 409, "redeal-needed", "Percentages would take other users"
+
+    def __init__(self, errors: Errors) -> None:
+        super().__init__(
+            "segments of a layer share one point of each user: say redeal=true to deal these"
+            " percentages anew; nothing was changed",
+            errors,
+        )
+
+
+class ElsewhereInLayer(Problem):
+    """A user who is to be added is by hand in another segment of the layer."""
+
+    status, slug, title = 409, "elsewhere-in-layer", "Users are in another segment of the layer"
+
+    def __init__(self, errors: Errors, choices: Sequence[str]) -> None:
+        *others, last = choices
+        super().__init__(
+            "say with on_conflict what becomes of the memberships in errors:"
+            f" {', '.join(others)} or {last}; nothing was changed",
+            errors,
+        )
+
+
+def elsewhere(user_id: int, slug: str, ends_at: datetime | None) -> str:
+    """Return what `ElsewhereInLayer` says of one membership."""
+    end = f"until {rfc3339(ends_at)}" if ends_at else "without an end"
+    return f"user {user_id} is by hand in {slug}, a segment of the same layer, {end}"
 
 
 class PlanPending(Problem):

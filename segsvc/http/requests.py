@@ -21,6 +21,7 @@ from segsvc.http.app_keys import LIMITS, QUOTAS
 from segsvc.http.fields import UserIdText
 from segsvc.http.problems import (
     InvalidRequest,
+    LayerNotFound,
     MalformedRequest,
     NotJson,
     SegmentNotFound,
@@ -132,6 +133,18 @@ def read_slug(request: web.Request) -> str:
     slug = request.match_info["slug"]
     if not SLUG.fullmatch(slug):
         raise SegmentNotFound(slug)
+    return slug
+
+
+def read_layer_slug(request: web.Request) -> str:
+    """Return the slug of a layer in the path of `request`.
+
+    Raises:
+        LayerNotFound: it is not a slug, so no live layer has it.
+    """
+    slug = request.match_info["slug"]
+    if not SLUG.fullmatch(slug):
+        raise LayerNotFound(slug)
     return slug
 
 

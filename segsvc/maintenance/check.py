@@ -11,6 +11,10 @@ PERIODS_OUTSIDE_SEGMENTS = statement("maintenance/find_periods_outside_segments"
 PERIODS_OF_UNKNOWN_USERS = statement("maintenance/find_periods_of_unknown_users")
 ROLLOUTS_OUTSIDE_SEGMENTS = statement("maintenance/find_rollouts_outside_segments")
 OVERLAPPING_LIVES = statement("maintenance/find_overlapping_lives")
+WRONG_POINTS = statement("maintenance/find_wrong_points")
+SHARED_POINTS = statement("maintenance/find_shared_points")
+ROLLOUTS_OUTSIDE_LAYERS = statement("maintenance/find_rollouts_outside_layers")
+LAYERS_OUTSIDE_LIVES = statement("maintenance/find_layers_outside_lives")
 LIST_USERS = statement("maintenance/list_users")
 REPLAY = statement("maintenance/replay")
 
@@ -20,6 +24,10 @@ STRUCTURE = {
     "a period belongs to a user who is not registered": PERIODS_OF_UNKNOWN_USERS,
     "a rollout starts outside the life of its segment": ROLLOUTS_OUTSIDE_SEGMENTS,
     "a segment was created before the earlier one with its slug was deleted": OVERLAPPING_LIVES,
+    "a rollout has more or fewer points than its percentage": WRONG_POINTS,
+    "a rollout has points of another segment of its layer": SHARED_POINTS,
+    "a rollout is not in the layer of its segment": ROLLOUTS_OUTSIDE_LAYERS,
+    "a segment is in a layer outside the life of one of them": LAYERS_OUTSIDE_LIVES,
 }
 
 BATCH = 1000
@@ -38,7 +46,8 @@ async def structure(conn: Connection) -> list[str]:
 async def replay(conn: Connection) -> AsyncIterator[tuple[int, list[str]]]:
     """Replay the events of all users; yield for each batch the number of users and the faults.
 
-    Events must alternate, and replayed up to now they must give the current segments.
+    Events must alternate, at most one segment of a layer has a user at any time, and replayed up to
+    now the events must give the current segments.
     """
     after = 0
     while user_ids := [row["id"] for row in await conn.fetch(LIST_USERS, after, BATCH)]:
@@ -54,5 +63,7 @@ async def replay(conn: Connection) -> AsyncIterator[tuple[int, list[str]]]:
                 )
             if not then["alternates"]:
                 found.append(f"events do not alternate: user {now['user_id']}")
+            if not then["apart"]:
+                found.append(f"two segments of a layer had a user at once: user {now['user_id']}")
         yield len(user_ids), found
         after = user_ids[-1]

@@ -13,6 +13,8 @@ DELETE_PERIODS = statement("maintenance/delete_periods")
 DELETE_PERIODS_OF_SEGMENT = statement("maintenance/delete_periods_of_segment")
 DELETE_ROLLOUTS = statement("maintenance/delete_rollouts")
 DELETE_SEGMENT = statement("maintenance/delete_segment")
+DELETE_LAYER_SEGMENTS = statement("maintenance/delete_layer_segments")
+DELETE_LAYERS = statement("maintenance/delete_layers")
 
 BATCH = 10_000
 
@@ -42,10 +44,12 @@ async def prune(conn: Connection, before: datetime) -> AsyncIterator[int]:
     while rows := _rows(await conn.execute(DELETE_PERIODS, before, BATCH)):
         yield rows
     yield _rows(await conn.execute(DELETE_ROLLOUTS, before))
+    yield _rows(await conn.execute(DELETE_LAYER_SEGMENTS, before))
     for segment in await conn.fetch(LIST_DELETED_SEGMENTS, before):
         while rows := _rows(await conn.execute(DELETE_PERIODS_OF_SEGMENT, segment["id"], BATCH)):
             yield rows
         yield _rows(await conn.execute(DELETE_SEGMENT, segment["id"]))
+    yield _rows(await conn.execute(DELETE_LAYERS, before))
 
 
 def _rows(status: str) -> int:

@@ -1,5 +1,8 @@
 """An example of each problem, as the service answers it."""
 
+from datetime import UTC, datetime
+from decimal import Decimal
+
 from segsvc.http import problems
 from segsvc.http.problems import Problem
 
@@ -15,6 +18,24 @@ _EXAMPLES = (
     problems.MethodNotAllowed("use GET, POST", headers={"Allow": "GET, POST"}),
     problems.TooSlow("nothing came for 30 seconds"),
     problems.SlugTaken("VOICE_MESSAGES is live: delete it first, or take another slug"),
+    problems.LayerNotFound("DISCOUNTS"),
+    problems.LayerSlugTaken("DISCOUNTS"),
+    problems.InAnotherLayer(
+        [{"pointer": "#/segments/0", "detail": "DISCOUNT_30 is in the layer PRICES"}]
+    ),
+    problems.NotEnoughFree("DISCOUNT_30", Decimal(40), datetime(2026, 12, 1, tzinfo=UTC)),
+    problems.RedealNeeded(
+        [
+            {
+                "pointer": "#/segments/1",
+                "detail": "of the known users, 70 would enter DISCOUNT_50 and 70 leave it",
+            }
+        ]
+    ),
+    problems.ElsewhereInLayer(
+        [{"pointer": "#/add/0", "detail": problems.elsewhere(1000, "DISCOUNT_50", None)}],
+        ("move", "suspend"),
+    ),
     problems.PlanPending(),
     problems.PlanChanged(),
     problems.TooLarge("the limit is 262144 bytes"),

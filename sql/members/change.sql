@@ -29,7 +29,11 @@ WITH requested AS (
                 r.segment_id = $1::bigint
                 AND r.valid_to > $2::timestamptz
                 AND r.valid_from <= $2::timestamptz
-        ) AS automatic
+        ) AS automatic,
+        exists(
+            SELECT FROM layer_segment AS l
+            WHERE l.segment_id = $1::bigint AND l.valid_to > $2::timestamptz
+        ) AS in_layer
 ),
 
 -- MATERIALIZED: read twice below, and always as of before the writes.
@@ -65,6 +69,24 @@ current_period AS (
             met.valid_from,
             max(met.old_valid_from) FILTER (WHERE NOT met.is_plan) + interval '1 microsecond'
         ) AS change_at,
+        coalesce(
+            bool_or(
+                $3::boolean
+                AND met.was_included
+                AND NOT met.is_plan
+                AND requested.in_layer
+                AND EXISTS (
+                    SELECT FROM elsewhere AS e
+                    WHERE
+                        e.user_id = met.user_id
+                        AND e.segment_id = $1::bigint
+                        AND e.valid_from <= met.valid_from
+                        AND e.valid_to > met.valid_from
+                        AND (e.began_at, e.by_segment_id) > (met.old_valid_from, $1::bigint)
+                )
+            ),
+            FALSE
+        ) AS suspended,
         count(*) FILTER (WHERE met.is_plan) AS plans,
         count(*) FILTER (
             WHERE
@@ -73,6 +95,7 @@ current_period AS (
             AND met.old_valid_to = coalesce($5::timestamptz, 'infinity')
         ) AS same_plans
     FROM met
+    CROSS JOIN requested
     GROUP BY met.user_id, met.valid_from
 ),
 
@@ -84,14 +107,14 @@ changed AS MATERIALIZED (
         c.old_valid_to,
         c.change_at,
         greatest(requested.valid_to, c.change_at + interval '1 microsecond') AS valid_to,
-        coalesce(requested.included = c.was_included, FALSE) AS moves_end,
+        coalesce(requested.included = c.was_included, FALSE) AND NOT c.suspended AS moves_end,
         requested.included OR c.was_included IS NOT NULL OR requested.automatic AS opens
     FROM current_period AS c
     CROSS JOIN requested
     WHERE
         CASE
             WHEN requested.included = c.was_included
-                THEN requested.valid_to <> c.old_valid_to OR c.plans > 0
+                THEN requested.valid_to <> c.old_valid_to OR c.plans > 0 OR c.suspended
             WHEN c.was_included IS NOT NULL THEN TRUE
             WHEN requested.included THEN c.plans <> 1 OR c.same_plans <> 1
             ELSE c.plans > 0 OR requested.automatic
@@ -121,6 +144,7 @@ closed AS (
     SET
         valid_to = CASE WHEN changed.moves_end THEN changed.valid_to ELSE changed.change_at END,
         removed = NOT $3::boolean AND NOT changed.moves_end,
+        moved = FALSE,
         closed_by = CASE
             WHEN NOT changed.moves_end OR changed.valid_to < 'infinity' THEN $6::text
         END

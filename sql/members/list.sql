@@ -10,16 +10,29 @@
 -- Locks:   none
 -- Index:   membership_segment_id_user_id_idx, users_pkey
 --
+-- Who is by hand in another segment of the layer is not in by percentage, and by hand only if that
+-- began before.
+--
 -- In an automatic segment these include the known users who are in by percentage, found by hashing
 -- each known user. In a manual segment no user is read: the scalar subqueries are evaluated first.
 -- A user is in by percentage since the latest of three times: the user became known, the last
 -- period by hand ended, and the rollouts admit the user from then on without a gap.
 
-WITH past_rollout AS (
+-- What is elsewhere in a layer is looked for only if the segment was ever in one.
+WITH gate AS MATERIALIZED (
+    SELECT
+        exists(
+            SELECT FROM layer_segment AS l
+            WHERE l.segment_id = $1::bigint
+        ) AS in_layer
+),
+
+past_rollout AS (
     SELECT
         r.salt,
         r.points,
         r.valid_from,
+        r.salt <> lag(r.salt, 1, r.salt) OVER newest_first AS deals_anew,
         coalesce(
             r.valid_to = lag(r.valid_from) OVER newest_first,
             r.valid_to > coalesce($4::timestamptz, now())
@@ -29,16 +42,31 @@ WITH past_rollout AS (
     WINDOW newest_first AS (ORDER BY r.valid_from DESC)
 ),
 
--- The points that are admitted from valid_from until then, if no gap follows.
+-- A segment that enters a layer or leaves it deals its points anew, by another salt.
+dealt AS (
+    SELECT
+        past.salt,
+        past.points,
+        past.valid_from,
+        bool_and(past.continues) OVER newest_first AS continues,
+        count(*) FILTER (WHERE past.deals_anew) OVER newest_first AS deal
+    FROM past_rollout AS past
+    WINDOW newest_first AS (ORDER BY past.valid_from DESC)
+),
+
+-- The points of one deal that are admitted from valid_from until its end, if no gap follows.
 -- MATERIALIZED: the window functions run once, not once a user.
 admission AS MATERIALIZED (
     SELECT
-        past.salt,
-        past.valid_from,
-        range_intersect_agg(past.points) OVER newest_first AS points,
-        bool_and(past.continues) OVER newest_first AS continues
-    FROM past_rollout AS past
-    WINDOW newest_first AS (ORDER BY past.valid_from DESC)
+        d.deal,
+        d.salt,
+        d.valid_from,
+        d.continues,
+        range_intersect_agg(d.points) OVER (
+            PARTITION BY d.deal ORDER BY d.valid_from DESC
+        ) AS points,
+        d.valid_from = min(d.valid_from) OVER (PARTITION BY d.deal) AS is_first
+    FROM dealt AS d
 ),
 
 -- The rollout in force then: no row if there is none, or if the segment is not live.
@@ -67,6 +95,23 @@ last_by_hand AS MATERIALIZED (
     FROM (
         SELECT m.user_id
         FROM membership AS m
+        CROSS JOIN
+            LATERAL (
+                SELECT
+                    max(e.valid_to) FILTER (
+                        WHERE e.valid_to <= coalesce($4::timestamptz, now())
+                    ) AS ended_at,
+                    bool_or(
+                        e.valid_from <= coalesce($4::timestamptz, now())
+                        AND e.valid_to > coalesce($4::timestamptz, now())
+                    ) AS holds
+                FROM elsewhere AS e
+                WHERE
+                    (SELECT g.in_layer FROM gate AS g)
+                    AND e.segment_id = $1::bigint
+                    AND e.user_id = m.user_id
+                    AND (e.began_at, e.by_segment_id) > (m.valid_from, m.segment_id)
+            ) AS later
         WHERE
             m.segment_id = $1::bigint
             AND m.user_id > $2::bigint
@@ -74,6 +119,7 @@ last_by_hand AS MATERIALIZED (
             AND m.valid_to > coalesce($4::timestamptz, now())
             AND m.valid_from <= coalesce($4::timestamptz, now())
             AND $3::bigint IS NOT NULL
+            AND later.holds IS NOT TRUE
         ORDER BY m.user_id
         LIMIT $3::bigint
     ) AS page
@@ -90,9 +136,26 @@ FROM (
         SELECT
             m.user_id,
             'manual' AS source,
-            m.valid_from AS since,
+            greatest(m.valid_from, later.ended_at) AS since,
             nullif(m.valid_to, 'infinity') AS expires_at
         FROM membership AS m
+        CROSS JOIN
+            LATERAL (
+                SELECT
+                    max(e.valid_to) FILTER (
+                        WHERE e.valid_to <= coalesce($4::timestamptz, now())
+                    ) AS ended_at,
+                    bool_or(
+                        e.valid_from <= coalesce($4::timestamptz, now())
+                        AND e.valid_to > coalesce($4::timestamptz, now())
+                    ) AS holds
+                FROM elsewhere AS e
+                WHERE
+                    (SELECT g.in_layer FROM gate AS g)
+                    AND e.segment_id = $1::bigint
+                    AND e.user_id = m.user_id
+                    AND (e.began_at, e.by_segment_id) > (m.valid_from, m.segment_id)
+            ) AS later
         WHERE
             m.segment_id = $1::bigint
             AND m.user_id > $2::bigint
@@ -106,6 +169,7 @@ FROM (
                     AND s.deleted_at > coalesce($4::timestamptz, now())
                     AND s.created_at <= coalesce($4::timestamptz, now())
             )
+            AND later.holds IS NOT TRUE
         ORDER BY m.user_id
         LIMIT $3::bigint
     )
@@ -117,10 +181,20 @@ FROM (
             greatest(
                 u.first_seen_at,
                 by_hand.ended_at,
+                other.ended_at,
                 (
                     SELECT min(a.valid_from)
                     FROM admission AS a
-                    WHERE a.continues AND rollout_point(a.salt, u.id) <@ a.points
+                    WHERE
+                        a.continues
+                        AND rollout_point(a.salt, u.id) <@ a.points
+                        AND NOT EXISTS (
+                            SELECT FROM admission AS later
+                            WHERE
+                                later.deal < a.deal
+                                AND later.is_first
+                                AND NOT rollout_point(later.salt, u.id) <@ later.points
+                        )
                 )
             ) AS since,
             NULL AS expires_at
@@ -138,6 +212,22 @@ FROM (
                 FROM membership AS m
                 WHERE m.segment_id = $1::bigint AND m.user_id = u.id
             ) AS by_hand
+        CROSS JOIN
+            LATERAL (
+                SELECT
+                    max(e.valid_to) FILTER (
+                        WHERE e.valid_to <= coalesce($4::timestamptz, now())
+                    ) AS ended_at,
+                    bool_or(
+                        e.valid_from <= coalesce($4::timestamptz, now())
+                        AND e.valid_to > coalesce($4::timestamptz, now())
+                    ) AS holds
+                FROM elsewhere AS e
+                WHERE
+                    (SELECT g.in_layer FROM gate AS g)
+                    AND e.segment_id = $1::bigint
+                    AND e.user_id = u.id
+            ) AS other
         WHERE
             u.id > $2::bigint
             AND u.first_seen_at <= coalesce($4::timestamptz, now())
@@ -146,6 +236,7 @@ FROM (
             AND rollout_point((SELECT f.salt FROM in_force AS f), u.id)
             <@ (SELECT f.points FROM in_force AS f)
             AND by_hand.decides IS NOT TRUE
+            AND other.holds IS NOT TRUE
         ORDER BY u.id
         LIMIT $3::bigint
     )

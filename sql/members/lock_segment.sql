@@ -3,7 +3,8 @@
 --
 -- $1 slug text
 --
--- Returns: one row: id bigint, ends_at timestamptz, null without an end; or none
+-- Returns: one row: id bigint, ends_at timestamptz, null without an end, layer_id bigint, null
+--          outside layers; or none
 -- Locks:   the slug, shared (see segments/lock_slug), then the segment FOR KEY SHARE
 -- Index:   segment_slug_deleted_at_key
 
@@ -15,7 +16,12 @@ WITH slug_lock AS MATERIALIZED (
 
 SELECT
     s.id,
-    nullif(s.deleted_at, 'infinity') AS ends_at
+    nullif(s.deleted_at, 'infinity') AS ends_at,
+    (
+        SELECT l.layer_id
+        FROM layer_segment AS l
+        WHERE l.segment_id = s.id AND l.valid_to > clock_timestamp()
+    ) AS layer_id
 FROM (SELECT count(*) AS slug_locks FROM slug_lock) AS after_slug_lock
 CROSS JOIN segment AS s
 WHERE s.slug = $1::text AND s.deleted_at > clock_timestamp()

@@ -55,7 +55,22 @@ rollout_change AS MATERIALIZED (
     FROM moved
 ),
 
-pair AS (
+-- Segments that were in one layer at some time. What happens by hand in one of them moves users of
+-- the others.
+neighbour AS (
+    SELECT DISTINCT
+        mine.segment_id,
+        other.segment_id AS other_id
+    FROM layer_segment AS mine
+    INNER JOIN layer_segment AS other
+        ON
+            mine.layer_id = other.layer_id
+            AND mine.segment_id <> other.segment_id
+            AND mine.valid_from < other.valid_to
+            AND mine.valid_to > other.valid_from
+),
+
+by_hand AS (
     SELECT
         m.user_id,
         m.segment_id
@@ -89,6 +104,38 @@ pair AS (
     WHERE s.deleted_at >= $1::timestamptz AND s.deleted_at < $2::timestamptz
     UNION
     SELECT
+        m.user_id,
+        m.segment_id
+    FROM layer_segment AS l
+    INNER JOIN LATERAL (
+        SELECT
+            inside.user_id,
+            inside.segment_id
+        FROM membership AS inside
+        WHERE
+            inside.segment_id = l.segment_id
+            AND inside.included
+            AND inside.valid_from <= l.valid_to
+            AND inside.valid_to >= l.valid_from
+    ) AS m ON TRUE
+    WHERE
+        (l.valid_from >= $1::timestamptz AND l.valid_from < $2::timestamptz)
+        OR (l.valid_to >= $1::timestamptz AND l.valid_to < $2::timestamptz)
+),
+
+pair AS (
+    SELECT
+        b.user_id,
+        b.segment_id
+    FROM by_hand AS b
+    UNION
+    SELECT
+        b.user_id,
+        n.other_id AS segment_id
+    FROM by_hand AS b
+    INNER JOIN neighbour AS n ON b.segment_id = n.segment_id
+    UNION
+    SELECT
         u.id AS user_id,
         c.segment_id
     FROM rollout_change AS c
@@ -117,6 +164,32 @@ SELECT
     to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at
 FROM pair
 INNER JOIN segment AS s ON pair.segment_id = s.id
-CROSS JOIN LATERAL stay_events(pair.user_id, pair.segment_id) AS e
+INNER JOIN LATERAL (
+    SELECT
+        u.first_seen_at,
+        (
+            SELECT array_agg(m)
+            FROM membership AS m
+            WHERE m.user_id = pair.user_id AND m.segment_id = s.id
+        ) AS by_hand,
+        (
+            SELECT array_agg(r)
+            FROM rollout AS r
+            WHERE r.segment_id = s.id AND rollout_point(r.salt, pair.user_id) <@ r.points
+        ) AS rollouts,
+        (
+            SELECT array_agg(e)
+            FROM elsewhere AS e
+            WHERE e.user_id = pair.user_id AND e.segment_id = s.id
+        ) AS elsewhere
+    FROM users AS u
+    WHERE u.id = pair.user_id
+    -- The LIMIT keeps the planner from gathering them for each use in the function.
+    LIMIT 1 -- noqa: AM09
+) AS stored ON TRUE
+CROSS JOIN
+    LATERAL stay_events(
+        s, stored.first_seen_at, stored.by_hand, stored.rollouts, stored.elsewhere
+    ) AS e
 WHERE e.at >= $1::timestamptz AND e.at < $2::timestamptz
 ORDER BY pair.user_id, e.at, s.slug

@@ -10,12 +10,16 @@
 -- Locks:   none
 -- Index:   membership_pkey, users_pkey
 
-WITH related_segment AS (
-    SELECT m.segment_id
+WITH related AS (
+    SELECT
+        m.user_id,
+        m.segment_id
     FROM membership AS m
     WHERE m.user_id = $3::bigint
     UNION
-    SELECT r.segment_id
+    SELECT
+        $3::bigint AS user_id,
+        r.segment_id
     FROM rollout AS r
 )
 
@@ -24,8 +28,34 @@ SELECT
     s.slug,
     e.operation,
     to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at
-FROM related_segment AS related
+FROM related
 INNER JOIN segment AS s ON related.segment_id = s.id
-CROSS JOIN LATERAL stay_events($3::bigint, related.segment_id) AS e
+INNER JOIN LATERAL (
+    SELECT
+        u.first_seen_at,
+        (
+            SELECT array_agg(m)
+            FROM membership AS m
+            WHERE m.user_id = related.user_id AND m.segment_id = s.id
+        ) AS by_hand,
+        (
+            SELECT array_agg(r)
+            FROM rollout AS r
+            WHERE r.segment_id = s.id AND rollout_point(r.salt, related.user_id) <@ r.points
+        ) AS rollouts,
+        (
+            SELECT array_agg(e)
+            FROM elsewhere AS e
+            WHERE e.user_id = related.user_id AND e.segment_id = s.id
+        ) AS elsewhere
+    FROM users AS u
+    WHERE u.id = related.user_id
+    -- The LIMIT keeps the planner from gathering them for each use in the function.
+    LIMIT 1 -- noqa: AM09
+) AS stored ON TRUE
+CROSS JOIN
+    LATERAL stay_events(
+        s, stored.first_seen_at, stored.by_hand, stored.rollouts, stored.elsewhere
+    ) AS e
 WHERE e.at >= $1::timestamptz AND e.at < $2::timestamptz
 ORDER BY e.at, s.slug

@@ -1,5 +1,5 @@
 -- sql/segments/delete.sql
--- Ends the life of a segment and its rollout, and deletes the plan of its percentage.
+-- Ends the life of a segment, its rollout and its time in a layer, and deletes its plan.
 -- Needs: segments/lock_slug, segments/lock.
 --
 -- $1 id    bigint
@@ -27,6 +27,14 @@ closed AS (
         r.segment_id = $1::bigint
         AND r.valid_to > $2::timestamptz
         AND NOT (r.planned AND r.valid_from > $2::timestamptz)
+),
+
+left_layer AS (
+    UPDATE layer_segment AS l
+    SET
+        valid_to = greatest($2::timestamptz, l.valid_from + interval '1 microsecond'),
+        closed_by = $3::text
+    WHERE l.segment_id = $1::bigint AND l.valid_to > $2::timestamptz
 )
 
 UPDATE segment AS s

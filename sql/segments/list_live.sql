@@ -5,7 +5,7 @@
 -- $2 limit bigint
 --
 -- Returns: a row each: slug text, description text, percent numeric, created_at timestamptz,
---          ends_at timestamptz, null without an end
+--          ends_at timestamptz, null without an end, layer text, null in none
 -- Locks:   none
 -- Index:   segment_slug_deleted_at_key
 
@@ -14,8 +14,11 @@ SELECT
     s.description,
     r.percent,
     s.created_at,
+    layer.slug AS layer,
     nullif(s.deleted_at, 'infinity') AS ends_at
 FROM segment AS s
+LEFT JOIN layer_segment AS l ON s.id = l.segment_id AND l.valid_to > now() AND l.valid_from <= now()
+LEFT JOIN layer ON l.layer_id = layer.id
 LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to > now() AND r.valid_from <= now()
 WHERE s.deleted_at > now() AND s.slug > $1::text
 ORDER BY s.slug

@@ -1,5 +1,5 @@
 -- sql/segments/set_end.sql
--- Plans the end of a segment, moves it or lifts it; the percentage ends with the segment.
+-- Plans the end of a segment, moves or lifts it; its percentage and its time in a layer end then.
 -- Needs: segments/lock_slug, segments/lock.
 --
 -- $1 id      bigint
@@ -15,6 +15,15 @@ WITH moved AS (
     SET valid_to = coalesce($2::timestamptz, 'infinity')
     FROM segment AS s
     WHERE s.id = $1::bigint AND r.segment_id = s.id AND r.valid_to = s.deleted_at
+),
+
+moved_in_layer AS (
+    UPDATE layer_segment AS l
+    SET
+        valid_to = coalesce($2::timestamptz, 'infinity'),
+        closed_by = CASE WHEN $2::timestamptz IS NOT NULL THEN $3::text END
+    FROM segment AS s
+    WHERE s.id = $1::bigint AND l.segment_id = s.id AND l.valid_to = s.deleted_at
 )
 
 UPDATE segment AS s

@@ -7,7 +7,10 @@
 -- $3 starts   timestamptz[], increasing, before the end of the segment; the first may be $2, the
 --             others are later
 -- $4 percents numeric[], one for each start; null: the segment is manual from then on
--- $5 actor    text, null without an API key
+-- $5 layer_id bigint, null in no layer
+-- $6 salt     text, of the points
+-- $7 points   text[] of int8multiranges, one for each start
+-- $8 actor    text, null without an API key
 --
 -- Returns: nothing
 -- Locks:   the rollout that it closes; the lock of the segment excludes other writers
@@ -19,9 +22,7 @@
 -- what was planned is a plan.
 
 WITH life AS (
-    SELECT
-        s.slug,
-        s.deleted_at AS ends_at
+    SELECT s.deleted_at AS ends_at
     FROM segment AS s
     WHERE s.id = $1::bigint
 ),
@@ -40,12 +41,13 @@ after_cancel AS (
 step AS (
     SELECT
         asked.percent,
+        asked.points,
         asked.valid_from,
         lead(asked.valid_from, 1, life.ends_at) OVER (ORDER BY asked.ordinal) AS valid_to
     FROM life
     CROSS JOIN
-        unnest($3::timestamptz[], $4::numeric[]) WITH ORDINALITY
-            AS asked (valid_from, percent, ordinal)
+        unnest($3::timestamptz[], $4::numeric[], $7::text[]) WITH ORDINALITY
+            AS asked (valid_from, percent, points, ordinal)
 ),
 
 -- The rollout in force. MATERIALIZED: as of before the writes.
@@ -68,7 +70,7 @@ closed AS (
         valid_to = greatest(
             first_step.valid_from, current_rollout.valid_from + interval '1 microsecond'
         ),
-        closed_by = CASE WHEN first_step.asked > 0 THEN $5::text END
+        closed_by = CASE WHEN first_step.asked > 0 THEN $8::text END
     FROM after_cancel
     CROSS JOIN current_rollout
     CROSS JOIN
@@ -95,18 +97,28 @@ earlier AS (
 )
 
 INSERT INTO rollout (
-    segment_id, percent, salt, points, valid_from, valid_to, planned, opened_by, closed_by
+    segment_id,
+    layer_id,
+    percent,
+    salt,
+    points,
+    valid_from,
+    valid_to,
+    planned,
+    opened_by,
+    closed_by
 )
 SELECT
     $1::bigint AS segment_id,
+    $5::bigint AS layer_id,
     step.percent,
-    life.slug AS salt,
-    rollout_points(step.percent) AS points,
+    $6::text AS salt,
+    step.points::int8multirange AS points,
     greatest(step.valid_from, earlier.valid_to) AS valid_from,
     step.valid_to,
     step.valid_from > $2::timestamptz AS planned,
-    $5::text AS opened_by,
-    CASE WHEN step.valid_to < life.ends_at THEN $5::text END AS closed_by
+    $8::text AS opened_by,
+    CASE WHEN step.valid_to < life.ends_at THEN $8::text END AS closed_by
 FROM after_cancel
 CROSS JOIN earlier
 CROSS JOIN life

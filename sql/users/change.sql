@@ -12,13 +12,14 @@
 -- Returns: a row for each segment changed: segment_id bigint, included boolean
 -- Locks:   the periods that it closes, moves or deletes; the lock of the user excludes other
 --          writers
--- Index:   membership_pkey
+-- Index:   membership_pkey, membership_segment_id_user_id_idx
 --
 -- A request says what holds from its start on: now, or the start of what is added. Plans that begin
 -- later are deleted. What it does to the period that covers the start:
 --
 -- request                    | no such period    | included               | excluded
 -- add                        | open included     | move the end           | close, open included
+-- add, where it is suspended | open included     | close, open included   | close, open included
 -- remove, automatic segment  | open excluded     | close, open excluded   | move the end
 -- remove, manual segment     | nothing           | close, open excluded   | move the end
 --
@@ -101,6 +102,24 @@ current_period AS (
             met.valid_from,
             max(met.old_valid_from) FILTER (WHERE NOT met.is_plan) + interval '1 microsecond'
         ) AS change_at,
+        -- A new period begins after the one elsewhere in the layer, so that it is in force.
+        coalesce(
+            bool_or(
+                met.included
+                AND met.was_included
+                AND NOT met.is_plan
+                AND EXISTS (
+                    SELECT FROM elsewhere AS e
+                    WHERE
+                        e.user_id = $1::bigint
+                        AND e.segment_id = met.segment_id
+                        AND e.valid_from <= met.valid_from
+                        AND e.valid_to > met.valid_from
+                        AND (e.began_at, e.by_segment_id) > (met.old_valid_from, met.segment_id)
+                )
+            ),
+            FALSE
+        ) AS suspended,
         count(*) FILTER (WHERE met.is_plan) AS plans,
         count(*) FILTER (
             WHERE
@@ -122,12 +141,13 @@ changed AS MATERIALIZED (
         c.change_at,
         c.valid_from > $2::timestamptz AS planned,
         greatest(c.valid_to, c.change_at + interval '1 microsecond') AS valid_to,
-        coalesce(c.included = c.was_included, FALSE) AS moves_end,
+        coalesce(c.included = c.was_included, FALSE) AND NOT c.suspended AS moves_end,
         c.included OR c.was_included IS NOT NULL OR c.automatic AS opens
     FROM current_period AS c
     WHERE
         CASE
-            WHEN c.included = c.was_included THEN c.valid_to <> c.old_valid_to OR c.plans > 0
+            WHEN c.included = c.was_included
+                THEN c.valid_to <> c.old_valid_to OR c.plans > 0 OR c.suspended
             WHEN c.was_included IS NOT NULL THEN TRUE
             WHEN c.included THEN c.plans <> 1 OR c.same_plans <> 1
             ELSE c.plans > 0 OR c.automatic
@@ -158,6 +178,7 @@ closed AS (
     SET
         valid_to = CASE WHEN changed.moves_end THEN changed.valid_to ELSE changed.change_at END,
         removed = NOT changed.included AND NOT changed.moves_end,
+        moved = FALSE,
         closed_by = CASE
             WHEN NOT changed.moves_end OR changed.valid_to < 'infinity' THEN $7::text
         END

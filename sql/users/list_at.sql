@@ -7,7 +7,7 @@
 -- Returns: a row for each user, in the order asked: user_id bigint, segments text[] sorted
 --          bytewise, known boolean: whether the user is registered
 -- Locks:   none
--- Index:   membership_pkey, segment_pkey, users_pkey
+-- Index:   membership_pkey, membership_segment_id_user_id_idx, segment_pkey, users_pkey
 --
 -- A read registers the user, so a read of now treats every user as known, and a read of another
 -- time treats an unregistered user as known from now on.
@@ -29,6 +29,7 @@
 WITH live_rollout AS MATERIALIZED (
     SELECT
         r.segment_id,
+        r.layer_id,
         r.salt,
         r.points,
         r.threshold,
@@ -47,6 +48,16 @@ WITH live_rollout AS MATERIALIZED (
     WHERE
         r.valid_to > coalesce($2::timestamptz, now())
         AND r.valid_from <= coalesce($2::timestamptz, now())
+),
+
+in_layer AS MATERIALIZED (
+    SELECT
+        l.segment_id,
+        l.layer_id
+    FROM layer_segment AS l
+    WHERE
+        l.valid_to > coalesce($2::timestamptz, now())
+        AND l.valid_from <= coalesce($2::timestamptz, now())
 )
 
 SELECT
@@ -68,6 +79,27 @@ SELECT
             AND m.included
             AND m.valid_to > coalesce($2::timestamptz, now())
             AND m.valid_from <= coalesce($2::timestamptz, now())
+            -- The first condition is checked once: without layers, this is all.
+            AND NOT (
+                (SELECT exists(SELECT FROM in_layer))
+                AND EXISTS (
+                    SELECT FROM in_layer AS mine
+                    INNER JOIN in_layer AS other
+                        ON
+                            mine.layer_id = other.layer_id
+                            AND mine.segment_id <> other.segment_id
+                    INNER JOIN membership AS later
+                        ON
+                            other.segment_id = later.segment_id
+                            AND later.user_id = asked.user_id
+                            AND later.included
+                            AND later.valid_to > coalesce($2::timestamptz, now())
+                            AND later.valid_from <= coalesce($2::timestamptz, now())
+                    WHERE
+                        mine.segment_id = m.segment_id
+                        AND (later.valid_from, later.segment_id) > (m.valid_from, m.segment_id)
+                )
+            )
         UNION ALL
         SELECT r.slug
         FROM live_rollout AS r
@@ -87,6 +119,21 @@ SELECT
                         m.user_id = asked.user_id
                         AND m.valid_to > coalesce($2::timestamptz, now())
                         AND m.valid_from <= coalesce($2::timestamptz, now())
+                )
+            )
+            AND NOT (
+                r.layer_id IS NOT NULL
+                AND EXISTS (
+                    SELECT FROM in_layer AS other
+                    INNER JOIN membership AS elsewhere
+                        ON
+                            other.segment_id = elsewhere.segment_id
+                            AND elsewhere.user_id = asked.user_id
+                            AND elsewhere.included
+                            AND elsewhere.valid_to > coalesce($2::timestamptz, now())
+                            AND elsewhere.valid_from <= coalesce($2::timestamptz, now())
+                    WHERE
+                        other.layer_id = r.layer_id
                 )
             )
         ORDER BY slug

@@ -15,12 +15,16 @@
 --
 -- (at, slug) is unique: two stays in a segment do not touch, and neither do two lives of a slug.
 
-WITH related_segment AS (
-    SELECT m.segment_id
+WITH related AS (
+    SELECT
+        m.user_id,
+        m.segment_id
     FROM membership AS m
     WHERE m.user_id = $1::bigint
     UNION
-    SELECT r.segment_id
+    SELECT
+        $1::bigint AS user_id,
+        r.segment_id
     FROM rollout AS r
 )
 
@@ -30,9 +34,35 @@ SELECT
     e.operation,
     e.cause,
     e.actor
-FROM related_segment AS related
+FROM related
 INNER JOIN segment AS s ON related.segment_id = s.id
-CROSS JOIN LATERAL stay_events($1::bigint, related.segment_id) AS e
+INNER JOIN LATERAL (
+    SELECT
+        u.first_seen_at,
+        (
+            SELECT array_agg(m)
+            FROM membership AS m
+            WHERE m.user_id = related.user_id AND m.segment_id = s.id
+        ) AS by_hand,
+        (
+            SELECT array_agg(r)
+            FROM rollout AS r
+            WHERE r.segment_id = s.id AND rollout_point(r.salt, related.user_id) <@ r.points
+        ) AS rollouts,
+        (
+            SELECT array_agg(e)
+            FROM elsewhere AS e
+            WHERE e.user_id = related.user_id AND e.segment_id = s.id
+        ) AS elsewhere
+    FROM users AS u
+    WHERE u.id = related.user_id
+    -- The LIMIT keeps the planner from gathering them for each use in the function.
+    LIMIT 1 -- noqa: AM09
+) AS stored ON TRUE
+CROSS JOIN
+    LATERAL stay_events(
+        s, stored.first_seen_at, stored.by_hand, stored.rollouts, stored.elsewhere
+    ) AS e
 WHERE
     e.at >= $2::timestamptz
     AND e.at < $3::timestamptz

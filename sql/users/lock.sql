@@ -4,8 +4,9 @@
 -- $1 user_id bigint
 -- $2 slugs   text[]
 --
--- Returns: one row: ids bigint[], slugs text[] and ends timestamptz[] of the segments that are live
---          at locked_at, null without an end; locked_at timestamptz
+-- Returns: one row: ids bigint[], slugs text[], ends timestamptz[] and layers bigint[] of the
+--          segments that are live at locked_at, null without an end and outside layers;
+--          locked_at timestamptz
 -- Locks:   the slugs, shared, in the order of their buckets (see segments/lock_slug), the segments
 --          FOR KEY SHARE in the order of their ids, then the row of the user
 -- Index:   segment_slug_deleted_at_key, users_pkey
@@ -57,9 +58,11 @@ live AS (
     SELECT
         s.id,
         s.slug,
+        l.layer_id,
         nullif(s.deleted_at, 'infinity') AS ends_at
     FROM timed
     CROSS JOIN locked_segments AS s
+    LEFT JOIN layer_segment AS l ON s.id = l.segment_id AND timed.locked_at < l.valid_to
     WHERE s.deleted_at > timed.locked_at
 )
 
@@ -67,5 +70,6 @@ SELECT
     coalesce(array_agg(live.id), '{}') AS ids,
     coalesce(array_agg(live.slug), '{}') AS slugs,
     coalesce(array_agg(live.ends_at), '{}') AS ends,
+    coalesce(array_agg(live.layer_id), '{}') AS layers,
     (SELECT timed.locked_at FROM timed) AS locked_at
 FROM live

@@ -97,7 +97,11 @@ VALUES = {
     "maintenance/replay": "'{1,2,3}'",
     "members/change": "1, '2026-07-01', true, null, null, null",
     "members/list": "1, 0, 100, NULL",
-    "segments/preview": "1, 25, '2026-07-01'",
+    "segments/preview": "1, '2026-07-01', 'SEG_1', '{[0,1000000)}', '{}'",
+    "members/list_conflicts": "1, '2026-07-01', null, null, 100",
+    "members/move": "1, '2026-07-01', null, null, null",
+    "members/skip_conflicts": "1, '2026-07-01', null, null",
+    "segments/get": "'SEG_1', null",
     "members/lock_users": "",
     "reports/copy_month": "'2026-07-01', '2026-08-01'",
     "reports/copy_month_of_user": "'2026-07-01', '2026-08-01', 200",
@@ -132,10 +136,17 @@ async def test_plan_uses_the_index_named(crowd: str, name: str) -> None:
     named = section(text, "Index")
     allowed = LARGE if named == READS_EVERYTHING else GATED.get(name, set())
     assert not scanned & (LARGE - allowed), json.dumps(plan, indent=1)
-    # Rollouts are few: it does not matter how they are found, and the planner goes back and forth.
-    few = {"rollout", *(GATED.get(name, set()) if name not in VALUES else ())}
+    # Rollouts and layers are few: it does not matter how they are found, and the planner goes back
+    # and forth.
+    few = {
+        "rollout",
+        "layer",
+        "layer_segment",
+        *(GATED.get(name, set()) if name not in VALUES else ()),
+    }
     used = {n.get("Index Name") for n in nodes if n.get("Relation Name") not in few}
-    used -= {"rollout_pkey", "rollout_valid_to_idx"}  # in bitmap scans, which name no table
+    # In bitmap scans, which name no table.
+    used -= {"rollout_pkey", "rollout_valid_to_idx", "layer_segment_layer_id_idx"}
     used |= {index for node in nodes for index in node.get("Conflict Arbiter Indexes", ())}
     if not named.startswith("none"):
         unnamed = used - set(named.split(", ")) - {None}

@@ -31,7 +31,9 @@ _numbers = count(1)
 GRANTS = """
     GRANT USAGE ON SCHEMA public TO {role};
     GRANT SELECT ON _yoyo_migration TO {role};
-    GRANT SELECT, INSERT, UPDATE ON segment, rollout, users, membership, api_key TO {role};
+    GRANT SELECT, INSERT, UPDATE ON segment, rollout, users, membership, layer, layer_segment,
+        api_key TO {role};
+    GRANT SELECT ON elsewhere TO {role};
     GRANT DELETE ON rollout, membership TO {role};
 """
 

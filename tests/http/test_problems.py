@@ -18,6 +18,7 @@ from tests.conftest import SECRET, Client, Databases, database_name
 
 SEGMENTS = "/api/v1/segments"
 TAKEN = f"{SEGMENTS}/TAKEN"
+LAYERS = "/api/v1/layers"
 USER = "/api/v1/users/1000/segments"
 USERS = "/api/v1/users/segments"
 JSON = "application/json"
@@ -48,6 +49,8 @@ CONTRACT: dict[str, Row] = {
     "deleting none": ("DELETE", f"{SEGMENTS}/NONE", None, None, 404, "segment-not-found", []),
     "impossible slug": ("GET", f"{SEGMENTS}/%00", None, None, 404, "segment-not-found", []),
     "slug of 65": ("GET", f"{SEGMENTS}/{'S' * 65}", None, None, 404, "segment-not-found", []),
+    "unknown layer": ("GET", "/api/v1/layers/NONE", None, None, 404, "layer-not-found", []),
+    "impossible layer": ("DELETE", "/api/v1/layers/%00", None, None, 404, "layer-not-found", []),
     # 409
     "taken": ("POST", SEGMENTS, JSON, {"slug": "TAKEN"}, 409, "slug-taken", []),
     # 413, 415
@@ -113,6 +116,40 @@ CONTRACT: dict[str, Row] = {
     ),
     "one too many": (
         "POST", USER, JSON, {"add": ["TAKEN"] * 1001}, 422, "invalid-request", ["#/add"],
+    ),
+    "conflict": (
+        "POST", USER, JSON, {"add": ["TAKEN"], "on_conflict": "skip"}, 422, "invalid-request",
+        ["#/on_conflict"],
+    ),
+    "no segments": ("POST", LAYERS, JSON, {"slug": "L"}, 422, "invalid-request", ["#/segments"]),
+    "segment twice": (
+        "POST", LAYERS, JSON, {"slug": "L", "segments": ["TAKEN", "TAKEN"]}, 422,
+        "invalid-request", ["#/segments/1"],
+    ),
+    "redeal 1": (
+        "POST", LAYERS, JSON, {"slug": "L", "segments": ["TAKEN"], "redeal": "yes"}, 422,
+        "invalid-request", ["#/redeal"],
+    ),
+    "unknown in a layer": (
+        "POST", LAYERS, JSON, {"slug": "L", "segments": ["TAKEN", "NONE"]}, 422,
+        "unknown-segments", ["#/segments/1"],
+    ),
+    "too many segments": (
+        "POST", LAYERS, JSON, {"slug": "L", "segments": [f"S{n}" for n in range(101)]}, 422,
+        "invalid-request", ["#/segments"],
+    ),
+    "no change": ("PATCH", f"{LAYERS}/L", JSON, {}, 422, "invalid-request", ["#"]),
+    "percents": (
+        "PATCH", f"{LAYERS}/L", JSON, {"percents": {"A": 101, "1": 5}}, 422, "invalid-request",
+        ["#/percents/1/key", "#/percents/A/value"],
+    ),
+    "in and out": (
+        "PATCH", f"{LAYERS}/L", JSON, {"add": ["A"], "remove": ["A"]}, 422, "invalid-request",
+        ["#/remove/0"],
+    ),
+    "plan of nothing": (
+        "PATCH", f"{LAYERS}/L", JSON, {"add": ["A"], "plan": "keep"}, 422, "invalid-request",
+        ["#/plan"],
     ),
     "misspelt": (
         "POST", USER, JSON, {"add": ["TAKEN"], "expire_at": "x"}, 422, "invalid-request",
@@ -247,6 +284,11 @@ def test_contract_is_whole() -> None:
         problems.MalformedRequest,
         problems.PlanPending,
         problems.PlanChanged,
+        problems.LayerSlugTaken,
+        problems.InAnotherLayer,
+        problems.NotEnoughFree,
+        problems.RedealNeeded,
+        problems.ElsewhereInLayer,
         problems.UnsupportedExpectation,
         problems.TooManyRequests,
         problems.TooManyNewUsers,

@@ -40,6 +40,22 @@ WRONG = {
         INSERT INTO rollout (segment_id, percent, salt, points, valid_from)
         VALUES (3, 1, 'B', rollout_points(1), '2024-06-30')
     """,
+    "more or fewer points": "UPDATE rollout SET points = '{[0,9)}'",
+    "points of another segment of its layer": """
+        ALTER TABLE rollout DROP CONSTRAINT rollout_points_excl;
+        INSERT INTO layer (slug, salt, created_at) VALUES ('L', 'A', '2024-07-01');
+        UPDATE rollout SET layer_id = 1;
+        INSERT INTO rollout (segment_id, percent, salt, points, layer_id, valid_from)
+        VALUES (3, 1, 'A', rollout_points(1), 1, '2024-07-01')
+    """,
+    "not in the layer of its segment": """
+        INSERT INTO layer (slug, salt, created_at) VALUES ('L', 'A', '2024-03-01');
+        INSERT INTO layer_segment (segment_id, layer_id, valid_from) VALUES (1, 1, '2024-03-01')
+    """,
+    "outside the life of one of them": """
+        INSERT INTO layer (slug, salt, created_at) VALUES ('L', 'A', '2024-03-02');
+        INSERT INTO layer_segment (segment_id, layer_id, valid_from) VALUES (3, 1, '2024-06-30')
+    """,
     "earlier one with its slug": "UPDATE segment SET created_at = '2024-05-31' WHERE id = 3",
 }
 
@@ -73,14 +89,19 @@ async def test_replay(conn: Connection, dsn: str) -> None:
     """Events that disagree with the reads, or that repeat themselves, are found."""
     await conn.execute(SOUND)
     await conn.execute("""
-        ALTER FUNCTION stay_events RENAME TO real_events;
-        CREATE FUNCTION stay_events(u bigint, s bigint)
+        ALTER FUNCTION stay_events(segment, timestamptz, membership[], rollout[], elsewhere[])
+        RENAME TO real_events;
+        CREATE FUNCTION stay_events(
+            s segment, f timestamptz, h membership[], r rollout[], e elsewhere[]
+        )
         RETURNS TABLE (at timestamptz, operation text, cause text, actor text)
         LANGUAGE sql STABLE AS $$
-            SELECT * FROM real_events(u, s) WHERE u <> 2
-            UNION ALL SELECT now(), 'add', '', '' WHERE u = 2500
-            UNION ALL SELECT now() - interval '1 h', 'add', '', '' WHERE u = 2500
-        $$
+            SELECT * FROM real_events(s, f, h, r, e) WHERE coalesce(h[1].user_id <> 2, TRUE)
+            UNION ALL SELECT now(), 'add', '', '' WHERE h[1].user_id = 2500
+            UNION ALL SELECT now() - interval '1 h', 'add', '', '' WHERE h[1].user_id = 2500
+        $$;
+        INSERT INTO membership (user_id, segment_id, included, valid_from)
+        VALUES (2500, 1, FALSE, '2024-03-01')
     """)
     found = await faults(conn)
     assert any("disagree: user 2 " in fault for fault in found)

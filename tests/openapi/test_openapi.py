@@ -62,7 +62,15 @@ def test_every_route_and_no_other() -> None:
 def test_resources_in_the_order_of_use() -> None:
     """The resources come in the order in which a reader needs them, with a sentence on each."""
     names = [tag["name"] for tag in DOCUMENT["tags"]]
-    assert names == ["segments", "users", "members", "reports", "OpenFeature", "operation"]
+    assert names == [
+        "segments",
+        "users",
+        "members",
+        "layers",
+        "reports",
+        "OpenFeature",
+        "operation",
+    ]
     assert all(re.fullmatch(r"[A-Z].*\.", tag["description"]) for tag in DOCUMENT["tags"])
     used = [described["tags"] for _, _, described in operations()]
     assert used == sorted(used, key=lambda tags: names.index(tags[0]))
@@ -89,7 +97,7 @@ def test_limits_are_those_of_the_code() -> None:
     limits = [
         place["schema"] for place in places(DOCUMENT["paths"]) if place.get("name") == "limit"
     ]
-    assert len(limits) == 3
+    assert len(limits) == 4
     assert {(schema["maximum"], schema["default"]) for schema in limits} == {
         (fields.MAX_PAGE_SIZE, 100)
     }
@@ -180,6 +188,19 @@ JSON_CALLS: list[tuple[str, str, Any]] = [
     ("GET", "/segments/NONE/members", None),
     ("POST", "/reports", {"period": "2024-02"}),
     ("GET", "/reports/2024-02.csv", None),
+    ("POST", "/layers", {"slug": "L", "segments": ["A", "B"]}),
+    ("POST", "/layers", {"slug": "L", "segments": ["A"]}),
+    ("POST", "/layers", {"slug": "M", "segments": ["NONE"]}),
+    ("GET", "/layers", None),
+    ("GET", "/layers/L", None),
+    ("GET", "/layers/L?at=2099-01-01T00:00:00Z", None),
+    ("GET", "/layers/NONE", None),
+    ("PATCH", "/layers/L", {"percents": {"A": 20, "B": 30}}),
+    ("PATCH", "/layers/L", {"percents": {"A": 71}}),
+    ("PATCH", "/layers/L", {"remove": ["B"]}),
+    ("GET", "/segments/A", None),
+    ("DELETE", "/layers/L", None),
+    ("DELETE", "/layers/L?redeal=true", None),
     ("DELETE", "/segments/B", None),
 ]
 

@@ -1,17 +1,17 @@
 """Members of a segment: import them from a file, list them in pages or export them as CSV."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from aiohttp import web
 
 from segsvc.api.members import store
 from segsvc.api.members.schemas import (
+    ADDITION_QUERY,
     IMPORTED,
     MEMBER_LIST,
     MEMBER_PAGE,
     MEMBERS_CSV,
-    TERM_QUERY,
     USER_IDS_FILE,
 )
 from segsvc.api.members.user_id_file import BadLines, TooManyLines, UserIdFile, WrongFormat
@@ -20,9 +20,8 @@ from segsvc.api.users.schemas import AS_OF
 from segsvc.auth.keys import actor, identify_again
 from segsvc.auth.roles import Role
 from segsvc.db import clock
-from segsvc.db.conditions import PastExpiry, PastStart, StartAfterEnd
-from segsvc.db.pool import connection
-from segsvc.db.values import Term
+from segsvc.db.conditions import ElsewhereInLayer, PastExpiry, PastStart, StartAfterEnd
+from segsvc.db.pool import Connection, connection
 from segsvc.http import body_stream, problems
 from segsvc.http.app_keys import EXPORTS, IMPORTS, LIMITS, POOL
 from segsvc.http.csv_stream import accepts, stream_csv
@@ -40,9 +39,6 @@ from segsvc.http.routes import Routes
 # A file says itself whether it is in UTF-16.
 CHARSETS = {"utf-8", "utf8", "us-ascii", "utf-16"}
 
-# From now on, without an end.
-NOW = Term()
-
 # Seconds that a client has to send a file.
 IMPORT_SECONDS = 3600
 
@@ -52,14 +48,26 @@ ROUTES = Routes("members", "All users of a segment: import files of a million, l
 @ROUTES.post(
     "/segments/{slug}/members/add",
     role=Role.EDITOR,
-    query=TERM_QUERY,
+    query=ADDITION_QUERY,
     body=USER_IDS_FILE,
     answers=(IMPORTED,),
-    problems=(SegmentNotFound, problems.WrongFormat, InvalidLines, Busy),
+    problems=(
+        SegmentNotFound,
+        problems.ElsewhereInLayer,
+        problems.WrongFormat,
+        InvalidLines,
+        Busy,
+    ),
 )
 async def add_members(request: web.Request) -> web.Response:
     """Add the users of a file: all of them or none."""
-    return await _import(request, included=True, term=read_query(request, TERM_QUERY))
+    query = read_query(request, ADDITION_QUERY)
+    by = actor(request)
+
+    async def add(conn: Connection, slug: str) -> store.Imported:
+        return await store.add(conn, slug, query.term, query.on_conflict, by)
+
+    return await _import(request, add, skips=query.on_conflict == store.SKIP)
 
 
 @ROUTES.post(
@@ -72,7 +80,8 @@ async def add_members(request: web.Request) -> web.Response:
 async def remove_members(request: web.Request) -> web.Response:
     """Remove the users of a file: all of them or none."""
     read_query(request, NO_PARAMETERS)
-    return await _import(request, included=False)
+    by = actor(request)
+    return await _import(request, lambda conn, slug: store.remove(conn, slug, by))
 
 
 @ROUTES.get(
@@ -103,8 +112,13 @@ async def list_members(request: web.Request) -> web.StreamResponse:
     return await list_response(MEMBER_LIST, answer, len(members), {"Vary": "Accept"})
 
 
-async def _import(request: web.Request, *, included: bool, term: Term = NOW) -> web.Response:
-    """Add or remove the users of the file in the body.
+async def _import(
+    request: web.Request,
+    change: Callable[[Connection, str], Awaitable[store.Imported]],
+    *,
+    skips: bool = False,
+) -> web.Response:
+    """Add or remove the users of the file in the body, with `change`.
 
     The file is received before any lock is taken, because that may take long. The change is one
     transaction. What can be refused without the file is refused before it is sent.
@@ -118,21 +132,19 @@ async def _import(request: web.Request, *, included: bool, term: Term = NOW) -> 
     file = UserIdFile(received, limits.import_lines, limits.import_bytes)
     async with request.app[IMPORTS].open() as conn:
         await segments.find(conn, slug)
-        with _refusals():
+        with _refusals(file):
             await store.receive(conn, file)
             await identify_again(request)
             async with conn.transaction():
-                changed = await store.change(
-                    conn, slug, included=included, term=term, actor=actor(request)
-                )
-    unchanged = file.received - changed
-    counts = {"received": file.received, "changed": changed, "unchanged": unchanged}
-    return json_response(IMPORTED, counts)
+                done = await change(conn, slug)
+    unchanged = file.received - done.changed - done.skipped
+    counts = {"received": file.received, "changed": done.changed, "unchanged": unchanged}
+    return json_response(IMPORTED, counts | ({"skipped": done.skipped} if skips else {}))
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn what an import refuses into problems."""
+def _refusals(file: UserIdFile) -> Iterator[None]:
+    """Turn what the import of a file refuses into problems."""
     try:
         yield
     except WrongFormat as error:
@@ -141,6 +153,15 @@ def _refusals() -> Iterator[None]:
         raise InvalidLines(error.lines, more=error.more) from None
     except TooManyLines as error:
         raise TooLarge(f"the operator's limit is {error.limit} user ids in one file") from None
+    except ElsewhereInLayer as error:
+        errors = [
+            {
+                "pointer": f"#row={file.line_of(found.place)}",
+                "detail": problems.elsewhere(found.user_id, found.elsewhere, found.ends_at),
+            }
+            for found in error.conflicts
+        ]
+        raise problems.ElsewhereInLayer(errors, store.CHOICES) from None
     except (PastStart, StartAfterEnd) as error:
         raise refusal(error.detail, ("starts_at",)) from None
     except PastExpiry as error:

@@ -1,11 +1,14 @@
 """Schemas of members."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
+from segsvc.api.members.store import CHOICES
 from segsvc.api.users.schemas import AsOfSchema, TermSchema
+from segsvc.api.users.store import REFUSE
 from segsvc.db.values import Term
 from segsvc.http.fields import (
     FormattedTimestamp,
@@ -18,14 +21,24 @@ from segsvc.http.fields import (
 from segsvc.http.routes import Text
 
 
-class TermQuerySchema(TermSchema):
-    """`?starts_at` and `?expires_at` or `?ttl`, not both."""
+@dataclass(frozen=True)
+class AdditionQuery:
+    """When the users of a file are in, and what becomes of them elsewhere in the layer."""
+
+    term: Term
+    on_conflict: str
+
+
+class AdditionQuerySchema(TermSchema):
+    """`?starts_at`, `?expires_at` or `?ttl`, not both, and `?on_conflict`."""
 
     ttl = TTLText()
+    on_conflict = fields.String(load_default=REFUSE, validate=validate.OneOf((REFUSE, *CHOICES)))
 
     @post_load
-    def _build(self, data: Mapping[str, Any], **_: Any) -> Term:
-        return Term(data.get("starts_at"), data.get("expires_at", data.get("ttl")))
+    def _build(self, data: Mapping[str, Any], **_: Any) -> AdditionQuery:
+        term = Term(data.get("starts_at"), data.get("expires_at", data.get("ttl")))
+        return AdditionQuery(term, data["on_conflict"])
 
 
 class MemberPageSchema(AsOfSchema):
@@ -36,11 +49,15 @@ class MemberPageSchema(AsOfSchema):
 
 
 class ImportedSchema(Schema):
-    """The counts of an import: ids in the file, users changed, and the difference."""
+    """The counts of an import: ids in the file, users changed, and the difference.
+
+    `skipped`: ids that were left out, only if the request asked for that.
+    """
 
     received = fields.Integer(required=True, metadata={"examples": [100000]})
     changed = fields.Integer(required=True, metadata={"examples": [99998]})
     unchanged = fields.Integer(required=True, metadata={"examples": [2]})
+    skipped = fields.Integer(metadata={"examples": [0]})
 
 
 class MemberSchema(Schema):
@@ -63,7 +80,7 @@ class MemberListSchema(Schema):
     preview = preview_mark()
 
 
-TERM_QUERY = TermQuerySchema()
+ADDITION_QUERY = AdditionQuerySchema()
 MEMBER_PAGE = MemberPageSchema()
 IMPORTED = ImportedSchema()
 MEMBER_LIST = MemberListSchema()

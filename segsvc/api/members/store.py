@@ -4,7 +4,11 @@ from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from segsvc.db.conditions import SegmentsNotLive
+import asyncpg
+
+from segsvc.api.users.store import CHOICES as USER_CHOICES
+from segsvc.api.users.store import MOVE_USERS, REFUSE
+from segsvc.db.conditions import Conflict, ElsewhereInLayer, SegmentsNotLive
 from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
 from segsvc.db.values import Sink, Term, bounds_of, ended
@@ -13,8 +17,18 @@ STAGE = statement("members/stage")
 ANALYZE_STAGED = statement("members/analyze_staged")
 LOCK_SEGMENT = statement("members/lock_segment")
 LOCK_USERS = statement("members/lock_users")
+LIST_CONFLICTS = statement("members/list_conflicts")
+SKIP_CONFLICTS = statement("members/skip_conflicts")
 CHANGE = statement("members/change")
+MOVE = statement("members/move")
 LIST = statement("members/list")
+
+# A file may also leave out the users who are in another segment of the layer.
+SKIP = "skip"
+CHOICES = (*USER_CHOICES, SKIP)
+
+# The most users in another segment of the layer who are named.
+MAX_CONFLICTS = 100
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,14 @@ class Member:
     expires_at: str | None
 
 
+@dataclass(frozen=True)
+class Imported:
+    """For how many users something changed, and how many ids were left out."""
+
+    changed: int
+    skipped: int = 0
+
+
 async def receive(conn: Connection, user_ids: AsyncIterable[bytes]) -> None:
     """Receive a file of user ids into a temporary table of the connection."""
     await conn.execute(STAGE)
@@ -34,31 +56,56 @@ async def receive(conn: Connection, user_ids: AsyncIterable[bytes]) -> None:
     await conn.execute(ANALYZE_STAGED)
 
 
-async def change(
-    conn: Connection,
-    slug: str,
-    *,
-    included: bool,
-    term: Term,
-    actor: str | None = None,
-) -> int:
-    """Add the received users to a segment or remove them; return how many of them changed.
+async def add(
+    conn: Connection, slug: str, term: Term, on_conflict: str, actor: str | None = None
+) -> Imported:
+    """Add the received users to a segment.
 
     Raises:
         SegmentsNotLive: the slug is not live; nothing was changed.
         PastStart: the memberships would start in the past; nothing was changed.
         StartAfterEnd: the segment would have ended; nothing was changed.
         PastExpiry: the memberships would end before they start; nothing was changed.
+        ElsewhereInLayer: users are in another segment of the layer, and that is to be refused: the
+            first of them in the file; nothing was changed.
     """
+    segment, now = await _lock(conn, slug)
+    bounds = bounds_of({slug: term}, now, {slug: segment["ends_at"]})[slug]
+    skipped = 0
+    if segment["layer_id"] is not None:
+        if on_conflict == REFUSE:
+            rows = await conn.fetch(LIST_CONFLICTS, segment["id"], now, *bounds, MAX_CONFLICTS)
+            if rows:
+                raise ElsewhereInLayer([Conflict(slug, **row) for row in rows])
+        elif on_conflict == SKIP:
+            done = await conn.execute(SKIP_CONFLICTS, segment["id"], now, *bounds)
+            skipped = int(done.rpartition(" ")[2])
+    changed = await conn.fetchval(CHANGE, segment["id"], now, True, *bounds, actor)  # noqa: FBT003
+    if segment["layer_id"] is not None and on_conflict == MOVE_USERS:
+        await conn.execute(MOVE, segment["id"], now, *bounds, actor)
+    return Imported(changed, skipped)
+
+
+async def remove(conn: Connection, slug: str, actor: str | None = None) -> Imported:
+    """Remove the received users from a segment.
+
+    Raises:
+        SegmentsNotLive: the slug is not live; nothing was changed.
+    """
+    segment, now = await _lock(conn, slug)
+    changed = await conn.fetchval(CHANGE, segment["id"], now, False, None, None, actor)  # noqa: FBT003
+    return Imported(changed)
+
+
+async def _lock(conn: Connection, slug: str) -> tuple[asyncpg.Record, datetime]:
+    """Lock a segment and the received users; return the segment and the time."""
     segment = await conn.fetchrow(LOCK_SEGMENT, slug)
     if segment is None:
         raise SegmentsNotLive({slug})
-    now = await conn.fetchval(LOCK_USERS)
+    now: datetime = await conn.fetchval(LOCK_USERS)
     if ended(segment["ends_at"], now):  # while this waited for the users
         raise SegmentsNotLive({slug})
-    start, end = bounds_of({slug: term}, now, {slug: segment["ends_at"]})[slug]
-    changed: int = await conn.fetchval(CHANGE, segment["id"], now, included, start, end, actor)
-    return changed
+    return segment, now
 
 
 async def list_page(

@@ -10,6 +10,8 @@ import codecs
 import csv
 import re
 import zlib
+from array import array
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator
 
 from segsvc.db.values import MAX_USER_ID
@@ -116,6 +118,12 @@ class UserIdFile:
         self._bad: dict[int, str] = {}
         self._began = False
         self._columns: _Columns | None = None
+        # For each line without an id, the place of the first id after it.
+        self._skipped = array("Q")
+
+    def line_of(self, place: int) -> int:
+        """Return the line of the id at `place` among the ids; both are counted from 1."""
+        return place + bisect_right(self._skipped, place)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the ids, each followed by a line feed, many in one piece.
@@ -165,6 +173,9 @@ class UserIdFile:
                 self._refuse(line)
 
     def _count(self, ids: int) -> None:
+        """Count the ids of the lines that were read last."""
+        skipped = self._line - ids - self.received
+        self._skipped.extend([self.received + 1] * (skipped - len(self._skipped)))
         self.received += ids
         if self.received > self._limit:
             raise TooManyLines(self._limit)

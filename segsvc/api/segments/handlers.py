@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from aiohttp import web
 
 from segsvc.api.segments import store
+from segsvc.api.segments.percentages import Step
 from segsvc.api.segments.schemas import (
     NEW_SEGMENT,
     PLAN,
@@ -184,7 +185,7 @@ async def preview_percent(request: web.Request) -> web.Response:
     return json_response(PREVIEW, found)
 
 
-async def _set_plan(request: web.Request, slug: str, steps: list[store.Step]) -> store.Plan:
+async def _set_plan(request: web.Request, slug: str, steps: list[Step]) -> store.Plan:
     etags = None if request.if_match is None else {tag.value for tag in request.if_match}
     try:
         async with connection(request.app[POOL]) as conn, conn.transaction():

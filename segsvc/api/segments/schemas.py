@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from segsvc.api.segments.store import Step
+from segsvc.api.segments.percentages import Step
 from segsvc.http.fields import (
     Cursor,
     Description,
+    LayerSlug,
     PageSize,
     Percent,
     PercentText,
@@ -115,13 +116,14 @@ class SegmentPageSchema(Schema):
 
 
 class ListedSegmentSchema(Schema):
-    """A live segment; `percent` is null in a manual one, `ends_at` without a planned end."""
+    """A live segment; `percent` is null in a manual one, `ends_at` and `layer` without one."""
 
     slug = Slug(required=True)
     description = Description(required=True)
     percent = Percent(required=True, allow_none=True)
     created_at = Timestamp(required=True)
     ends_at = Timestamp(required=True, allow_none=True)
+    layer = LayerSlug(required=True, allow_none=True)
 
 
 class SegmentSchema(ListedSegmentSchema):

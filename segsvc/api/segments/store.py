@@ -1,21 +1,31 @@
 """Statements about segments. The caller owns the transaction."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-import asyncpg
-
+from segsvc.api.segments.percentages import (
+    Deal,
+    Layer,
+    Locked,
+    Step,
+    after_changes,
+    changed_steps,
+    count_moved,
+    list_steps,
+    merged,
+    set_steps,
+    shares_of,
+)
 from segsvc.db import clock
 from segsvc.db.conditions import (
     PastEnd,
     PastPreview,
     PastStep,
     PlanChanged,
-    PlanPending,
     SegmentsNotLive,
     StepAfterEnd,
 )
@@ -25,27 +35,27 @@ from segsvc.db.values import ended, rfc3339
 
 FIND = statement("segments/find")
 LOCK_SLUG = statement("segments/lock_slug")
+LOCK_LAYER = statement("segments/lock_layer")
 LOCK = statement("segments/lock")
+FIND_LAYER = statement("segments/find_layer")
 CREATE = statement("segments/create")
 LIST_LIVE = statement("segments/list_live")
 GET = statement("segments/get")
 DESCRIBE = statement("segments/describe")
-LIST_STEPS = statement("segments/list_steps")
-SET_ROLLOUTS = statement("segments/set_rollouts")
-PREVIEW = statement("segments/preview")
 SET_END = statement("segments/set_end")
 DELETE = statement("segments/delete")
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment. `percent` is None in a manual one, `ends_at` is None without an end."""
+    """A segment. `percent` is None in a manual one, `ends_at` and `layer` are None without one."""
 
     slug: str
     description: str
     percent: Decimal | None
     created_at: datetime
     ends_at: datetime | None
+    layer: str | None
 
 
 @dataclass(frozen=True)
@@ -53,14 +63,6 @@ class CountedSegment(Segment):
     """A live segment with the number of users who are in by hand."""
 
     members: int
-
-
-@dataclass(frozen=True)
-class Step:
-    """The percentage of a segment from a time on; None: it is manual from then on."""
-
-    at: datetime
-    percent: Decimal | None
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ async def create(
     """Create a segment and return it, or None if a live one has the slug."""
     await conn.execute(LOCK_SLUG, slug)
     row = await conn.fetchrow(CREATE, slug, description, percent, actor)
-    return Segment(**row, ends_at=None) if row else None
+    return Segment(**row, ends_at=None, layer=None) if row else None
 
 
 async def list_live(conn: Connection, after: str, limit: int) -> list[Segment]:
@@ -141,24 +143,36 @@ async def change(
         PlanPending: there is a plan, and no word about it; nothing was changed.
         PastEnd: the end is not in the future; nothing was changed.
         StepAfterEnd: the plan has a step at the end or after it; the caller rolls back.
+        NotEnoughFree: its layer has not as many points, or not for as long; the caller rolls back.
     """
-    lock = await _lock(conn, slug)
+    segment = await _lock(conn, slug)
     ends_at = changes.get("ends_at")
-    if ended(ends_at, lock["locked_at"]):
+    if ended(ends_at, segment.locked_at):
         raise PastEnd
     if "percent" in changes:
-        percent, plan = await _steps(conn, lock["id"], lock["locked_at"])
-        if plan.steps and "plan" not in changes:
-            raise PlanPending
-        kept = plan.steps if changes.get("plan") == "keep" else []
-        steps = [Step(lock["locked_at"], changes["percent"]), *kept]
-        await _set_rollouts(conn, lock, _merged(percent, steps), actor)
+        await set_percent(conn, segment, changes["percent"], changes.get("plan"), actor)
     if "ends_at" in changes:
-        _, plan = await _steps(conn, lock["id"], lock["locked_at"])
-        _refuse_steps_after(ends_at, plan.steps)
-        await conn.execute(SET_END, lock["id"], ends_at, actor)
+        await _set_end(conn, segment, ends_at, actor)
     if "description" in changes:
-        await conn.execute(DESCRIBE, lock["id"], changes["description"])
+        await conn.execute(DESCRIBE, segment.id, changes["description"])
+
+
+async def set_percent(
+    conn: Connection,
+    segment: Locked,
+    percent: Decimal | None,
+    plan_becomes: str | None,
+    actor: str | None,
+) -> None:
+    """Set the percentage of a locked segment; `plan_becomes` is the `plan` of `change`.
+
+    Raises:
+        PlanPending: there is a plan, and no word about it; nothing was changed.
+        NotEnoughFree: its layer has not as many points; nothing was changed.
+    """
+    steps = await changed_steps(conn, segment, percent, plan_becomes)
+    before, _ = await list_steps(conn, segment.id, segment.locked_at)
+    await set_steps(conn, segment, merged(before, steps), actor)
 
 
 async def get_plan(conn: Connection, slug: str) -> Plan:
@@ -167,8 +181,8 @@ async def get_plan(conn: Connection, slug: str) -> Plan:
     Raises:
         SegmentsNotLive: the slug is not live.
     """
-    _, plan = await _steps(conn, await find(conn, slug), None)
-    return plan
+    _, plan = await list_steps(conn, await find(conn, slug), None)
+    return Plan(plan)
 
 
 async def preview(
@@ -179,12 +193,18 @@ async def preview(
     Raises:
         SegmentsNotLive: the slug is not live.
         PastPreview: the time is over.
+        NotEnoughFree: its layer has not as many points.
     """
     segment_id, now = await find(conn, slug), await clock.now(conn)
     if at is not None and at < now:
         raise PastPreview
-    (row,) = await conn.fetch(PREVIEW, segment_id, percent, at or now)
-    return Preview(percent, at or now, **row)
+    then = at or now
+    row = await conn.fetchrow(FIND_LAYER, segment_id, then)
+    segment = Locked(segment_id, slug, None, then, Layer(row["id"], row["salt"]) if row else None)
+    shares = await shares_of(conn, segment, [Step(then, percent)])
+    deal = Deal(segment_id, slug, then, shares.salt, shares.points[0])
+    moved = await count_moved(conn, deal, row["neighbours"] if row else [])
+    return Preview(percent, then, moved.enter, moved.leave)
 
 
 async def set_plan(
@@ -204,18 +224,20 @@ async def set_plan(
         PlanChanged: the plan has another entity tag; nothing was changed.
         PastStep: the first step is not in the future; nothing was changed.
         StepAfterEnd: a step is not before the end of the segment; nothing was changed.
+        NotEnoughFree: its layer has not as many points; nothing was changed.
     """
-    lock = await _lock(conn, slug)
-    percent, plan = await _steps(conn, lock["id"], lock["locked_at"])
+    segment = await _lock(conn, slug)
+    percent, stored = await list_steps(conn, segment.id, segment.locked_at)
+    plan = Plan(stored)
     if etags is not None and not {"*", plan.etag} & set(etags):
         raise PlanChanged
-    if steps and steps[0].at <= lock["locked_at"]:
+    if steps and steps[0].at <= segment.locked_at:
         raise PastStep
-    _refuse_steps_after(lock["ends_at"], steps)
-    merged = Plan(_merged(percent, steps))
-    if merged != plan:
-        await _set_rollouts(conn, lock, merged.steps, actor)
-    return merged
+    _refuse_steps_after(segment.ends_at, steps)
+    wanted = Plan(merged(percent, steps))
+    if wanted != plan:
+        await set_steps(conn, segment, wanted.steps, actor)
+    return wanted
 
 
 async def delete(conn: Connection, slug: str, actor: str | None = None) -> None:
@@ -224,28 +246,19 @@ async def delete(conn: Connection, slug: str, actor: str | None = None) -> None:
     Raises:
         SegmentsNotLive: the slug is not live; nothing was changed.
     """
-    lock = await _lock(conn, slug)
-    await conn.execute(DELETE, lock["id"], lock["locked_at"], actor)
+    segment = await _lock(conn, slug)
+    await conn.execute(DELETE, segment.id, segment.locked_at, actor)
 
 
-async def _steps(
-    conn: Connection, segment_id: int, at: datetime | None
-) -> tuple[Decimal | None, Plan]:
-    """Return the percentage in force at a time, None for now, and what is planned then."""
-    rows = await conn.fetch(LIST_STEPS, segment_id, at)
-    in_force = [row["percent"] for row in rows if not row["planned"]]
-    percent = in_force[-1] if in_force else None
-    return percent, Plan([Step(row["at"], row["percent"]) for row in rows if row["planned"]])
-
-
-def _merged(percent: Decimal | None, steps: Iterable[Step]) -> list[Step]:
-    """Return the steps that change the percentage, which is `percent` before the first one."""
-    merged = []
-    for step in steps:
-        if step.percent != percent:
-            merged.append(step)
-            percent = step.percent
-    return merged
+async def _set_end(
+    conn: Connection, segment: Locked, ends_at: datetime | None, actor: str | None
+) -> None:
+    _, plan = await list_steps(conn, segment.id, segment.locked_at)
+    _refuse_steps_after(ends_at, plan)
+    if segment.layer is not None:
+        # The points may be planned for another segment from the old end on.
+        await set_steps(conn, replace(segment, ends_at=ends_at), plan, actor)
+    await conn.execute(SET_END, segment.id, ends_at, actor)
 
 
 def _refuse_steps_after(ends_at: datetime | None, steps: Sequence[Step]) -> None:
@@ -254,17 +267,12 @@ def _refuse_steps_after(ends_at: datetime | None, steps: Sequence[Step]) -> None
             raise StepAfterEnd(index, step.at)
 
 
-async def _set_rollouts(
-    conn: Connection, lock: asyncpg.Record, steps: list[Step], actor: str | None
-) -> None:
-    starts, percents = [step.at for step in steps], [step.percent for step in steps]
-    await conn.execute(SET_ROLLOUTS, lock["id"], lock["locked_at"], starts, percents, actor)
-
-
-async def _lock(conn: Connection, slug: str) -> asyncpg.Record:
-    """Lock a live segment for a change; return its `id`, `ends_at` and the time, `locked_at`."""
+async def _lock(conn: Connection, slug: str) -> Locked:
+    """Lock a live segment for a change, and its layer if it is in one."""
     await conn.execute(LOCK_SLUG, slug)
+    found = await conn.fetchrow(LOCK_LAYER, slug)
+    layer = Layer(**found) if found else None
     row = await conn.fetchrow(LOCK, slug)
     if row is None:
         raise SegmentsNotLive({slug})
-    return row
+    return Locked(row["id"], slug, row["ends_at"], after_changes(row["locked_at"], layer), layer)

@@ -1,5 +1,7 @@
 """Users: change, read and explain their segments."""
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from segsvc.api.users import reads, store
@@ -18,10 +20,18 @@ from segsvc.api.users.schemas import (
 from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
 from segsvc.db import clock
-from segsvc.db.conditions import PastExpiry, PastStart, SegmentsNotLive, StartAfterEnd
+from segsvc.db.conditions import (
+    Conflict,
+    ElsewhereInLayer,
+    PastExpiry,
+    PastStart,
+    SameLayer,
+    SegmentsNotLive,
+    StartAfterEnd,
+)
 from segsvc.db.pool import connection
+from segsvc.http import problems
 from segsvc.http.app_keys import LARGE_READS, POOL
-from segsvc.http.problems import UnknownSegments
 from segsvc.http.requests import (
     NO_PARAMETERS,
     pointer,
@@ -64,24 +74,31 @@ async def list_user_segments(request: web.Request) -> web.Response:
         "remove": ["DISCOUNT_30"],
     },
     answers=(CHANGED_USER,),
-    problems=(UnknownSegments,),
+    problems=(problems.UnknownSegments, problems.ElsewhereInLayer),
 )
 async def change_user(request: web.Request) -> web.Response:
     """Add a user to segments and remove the user from others: all of it or nothing."""
     user_id = read_user_id(request)
     change: UserChange = await read_body(request, USER_CHANGE)
     add = {addition.slug: addition.term for addition in change.add}
+    wanted = store.Change(add, change.remove, change.on_conflict)
     try:
         async with connection(request.app[POOL]) as conn, conn.transaction():
-            changed = await store.change(conn, user_id, add, change.remove, actor(request))
+            changed = await store.change(conn, user_id, wanted, actor(request))
     except SegmentsNotLive as error:
         raise _unknown_segments(change, error.slugs) from None
+    except ElsewhereInLayer as error:
+        raise _elsewhere_in_layer(change, user_id, error.conflicts) from None
+    except SameLayer as error:
+        slugs = [addition.slug for addition in change.add]
+        places = [("add", i) for i, slug in enumerate(slugs) if slug in error.slugs]
+        raise refusal(error.detail, *places) from None
     except (PastStart, StartAfterEnd) as error:
-        places = {a.start_place: None for a in change.add if a.slug in error.slugs}
-        raise refusal(error.detail, *places) from None
+        starts = {a.start_place: None for a in change.add if a.slug in error.slugs}
+        raise refusal(error.detail, *starts) from None
     except PastExpiry as error:
-        places = {a.end_place: None for a in change.add if a.slug in error.slugs}
-        raise refusal(error.detail, *places) from None
+        ends = {a.end_place: None for a in change.add if a.slug in error.slugs}
+        raise refusal(error.detail, *ends) from None
     # Read together with other reads, after the commit: the transaction is one round trip shorter.
     segments = await request.app[reads.READS].list_now(user_id, quota_of(request))
     return json_response(
@@ -145,14 +162,31 @@ async def list_user_events(request: web.Request) -> web.Response:
     return await list_response(HISTORY, answer, len(events))
 
 
-def _unknown_segments(change: UserChange, slugs: set[str]) -> UnknownSegments:
+def _unknown_segments(change: UserChange, slugs: set[str]) -> problems.UnknownSegments:
     """Return the problem that points at each of `slugs` in the request."""
     places = [("add", i, addition.slug) for i, addition in enumerate(change.add)]
     places += [("remove", i, slug) for i, slug in enumerate(change.remove)]
-    return UnknownSegments(
+    return problems.UnknownSegments(
         [
             {"pointer": pointer(name, i), "detail": f"no live segment has the slug {slug}"}
             for name, i, slug in places
             if slug in slugs
         ]
+    )
+
+
+def _elsewhere_in_layer(
+    change: UserChange, user_id: int, conflicts: Sequence[Conflict]
+) -> problems.ElsewhereInLayer:
+    """Return the problem that points at each addition which is in the way of another segment."""
+    places = {addition.slug: i for i, addition in reversed(list(enumerate(change.add)))}
+    return problems.ElsewhereInLayer(
+        [
+            {
+                "pointer": pointer("add", places[conflict.slug]),
+                "detail": problems.elsewhere(user_id, conflict.elsewhere, conflict.ends_at),
+            }
+            for conflict in conflicts
+        ],
+        store.CHOICES,
     )

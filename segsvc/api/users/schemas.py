@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
+from segsvc.api.users import store
 from segsvc.db.values import Term, rfc3339
 from segsvc.http.fields import (
     EARLIEST,
@@ -45,10 +46,14 @@ class Addition:
 
 @dataclass(frozen=True)
 class UserChange:
-    """Segments to add a user to, and slugs of segments to remove the user from."""
+    """Segments to add a user to, and slugs of segments to remove the user from.
+
+    `on_conflict` as in `store.change`.
+    """
 
     add: list[Addition]
     remove: list[str]
+    on_conflict: str
 
 
 class EventCursor(Cursor):
@@ -129,10 +134,17 @@ def _at_most_max_slugs(item: fields.Field[Any]) -> GivenList:
 
 
 class UserChangeSchema(TermSchema):
-    """`{add?, remove?, starts_at?, expires_at? or ttl?}`: one slug at least, none in both lists."""
+    """`{add?, remove?, starts_at?, expires_at? or ttl?, on_conflict?}`: one slug at least.
+
+    No slug is in both lists. `on_conflict` says what becomes of memberships by hand in other
+    segments of the layer: they refuse the request, end, or are suspended.
+    """
 
     add = _at_most_max_slugs(SlugOrSegmentToAdd())
     remove = _at_most_max_slugs(Slug())
+    on_conflict = fields.String(
+        load_default=store.REFUSE, validate=validate.OneOf((store.REFUSE, *store.CHOICES))
+    )
 
     @validates_schema
     def _refuse_contradictions(self, data: Mapping[str, Any], **_: Any) -> None:
@@ -153,7 +165,7 @@ class UserChangeSchema(TermSchema):
 
     @post_load
     def _build(self, data: Mapping[str, Any], **_: Any) -> UserChange:
-        return UserChange(list(_additions(data)), data["remove"])
+        return UserChange(list(_additions(data)), data["remove"], data["on_conflict"])
 
 
 def _additions(data: Mapping[str, Any]) -> Iterator[Addition]:
@@ -213,11 +225,12 @@ class UsersSegmentsSchema(Schema):
 
 
 class MembershipSchema(Schema):
-    """Why a user is in a segment or excluded from it."""
+    """Why a user is in a segment, suspended or excluded; `by`: the segment that suspends it."""
 
     slug = Slug(required=True)
-    state = _one_of("included", "excluded")
+    state = _one_of("included", "suspended", "excluded")
     source = _one_of("manual", "rollout")
+    by = Slug(attribute="by_slug", required=True, allow_none=True)
     since = Timestamp(required=True)
     expires_at = Timestamp(required=True, allow_none=True)
     percent = Percent(required=True, allow_none=True)
@@ -235,7 +248,7 @@ class PlannedMembershipSchema(Schema):
 
 
 class MembershipsSchema(Schema):
-    """Every segment that a user is in or excluded from, and what is planned."""
+    """Every segment that a user is in, suspended or excluded from, and what is planned."""
 
     user_id = UserId(required=True)
     memberships = fields.List(fields.Nested(MembershipSchema), required=True)
@@ -248,7 +261,7 @@ class EventSchema(Schema):
     at = Timestamp(required=True)
     slug = Slug(required=True)
     operation = _one_of("add", "remove")
-    cause = _one_of("added", "removed", "expired", "rollout", "segment_deleted")
+    cause = _one_of("added", "removed", "moved", "expired", "rollout", "layer", "segment_deleted")
     actor = _actor()
 
 

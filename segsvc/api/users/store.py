@@ -1,6 +1,7 @@
 """Statements about users. The caller owns the transaction."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,14 +9,16 @@ from decimal import Decimal
 
 import asyncpg
 
-from segsvc.db.conditions import SegmentsNotLive
+from segsvc.db.conditions import Conflict, ElsewhereInLayer, SameLayer, SegmentsNotLive
 from segsvc.db.pool import FAULTS, READ_ONLY_FAULT, Connection
 from segsvc.db.quotas import Quota
 from segsvc.db.sql import statement
 from segsvc.db.values import Term, bounds_of
 
 LOCK = statement("users/lock")
+LIST_CONFLICTS = statement("users/list_conflicts")
 CHANGE = statement("users/change")
+MOVE = statement("users/move")
 REGISTER = statement("users/register")
 LIST_AT = statement("users/list_at")
 EXPLAIN = statement("users/explain")
@@ -25,7 +28,25 @@ LIST_EVENTS = statement("users/list_events")
 # Seconds: the longest time that a read waits for the registration of new users.
 REGISTER_TIMEOUT = 0.5
 
+# What becomes of memberships by hand in other segments of the layer: they refuse the request, end
+# where the new one starts, or are suspended by it.
+REFUSE = "refuse"
+MOVE_USERS = "move"
+CHOICES = (MOVE_USERS, "suspend")
+
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Segments to add a user to, and segments to remove the user from, by their slugs.
+
+    `on_conflict` says what becomes of memberships by hand in other segments of the layer.
+    """
+
+    add: Mapping[str, Term]
+    remove: Sequence[str]
+    on_conflict: str = REFUSE
 
 
 @dataclass(frozen=True)
@@ -38,25 +59,21 @@ class Changed:
 
 @dataclass(frozen=True)
 class Membership:
-    """Why a user is in a segment or excluded from it.
+    """Why a user is in a segment, suspended or excluded from it, as `state` says.
 
     `percent` and `point` (of 2^32) are None in a manual segment, `expires_at` is None without an
-    end, `actor` is None without an API key.
+    end, `actor` is None without an API key. `by_slug` is the segment that suspends it.
     """
 
     slug: str
-    included: bool
+    state: str
     by_hand: bool
+    by_slug: str | None
     since: datetime
     expires_at: datetime | None
     percent: Decimal | None
     point: int | None
     actor: str | None
-
-    @property
-    def state(self) -> str:
-        """`included` or `excluded`."""
-        return "included" if self.included else "excluded"
 
     @property
     def source(self) -> str:
@@ -86,11 +103,7 @@ class Event:
 
 
 async def change(
-    conn: Connection,
-    user_id: int,
-    add: Mapping[str, Term],
-    remove: Sequence[str],
-    actor: str | None = None,
+    conn: Connection, user_id: int, wanted: Change, actor: str | None = None
 ) -> Changed:
     """Add a user to segments and remove the user from others.
 
@@ -99,19 +112,33 @@ async def change(
         PastStart: some of the memberships would start in the past; nothing was changed.
         StartAfterEnd: some of their segments would have ended; nothing was changed.
         PastExpiry: some of them would end before they start; nothing was changed.
+        SameLayer: some of the segments to add are in one layer; nothing was changed.
+        ElsewhereInLayer: the user is in another segment of a layer, and that is to be refused;
+            nothing was changed.
     """
-    lock = await conn.fetchrow(LOCK, user_id, [*add, *remove])
+    lock = await conn.fetchrow(LOCK, user_id, [*wanted.add, *wanted.remove])
     assert lock is not None
     ids = dict(zip(lock["slugs"], lock["ids"], strict=True))
-    if unknown := {*add, *remove} - ids.keys():
+    if unknown := {*wanted.add, *wanted.remove} - ids.keys():
         raise SegmentsNotLive(unknown)
     now = lock["locked_at"]
-    bounds = bounds_of(add, now, dict(zip(lock["slugs"], lock["ends"], strict=True)))
-    added = [ids[slug] for slug in bounds]
+    bounds = bounds_of(wanted.add, now, dict(zip(lock["slugs"], lock["ends"], strict=True)))
     starts, ends = [start for start, _ in bounds.values()], [end for _, end in bounds.values()]
-    removed = [ids[slug] for slug in set(remove)]
-    rows = await conn.fetch(CHANGE, user_id, now, added, starts, ends, removed, actor)
+    adding = (user_id, now, [ids[slug] for slug in bounds], starts, ends)
+    removed = [ids[slug] for slug in set(wanted.remove)]
     slugs = {segment_id: slug for slug, segment_id in ids.items()}
+    layers = dict(zip(lock["slugs"], lock["layers"], strict=True))
+    in_layers = [slug for slug in bounds if layers[slug] is not None]
+    times = Counter(layers[slug] for slug in in_layers)
+    if together := {slug for slug in in_layers if times[layers[slug]] > 1}:
+        raise SameLayer(together)
+    if in_layers and wanted.on_conflict == REFUSE:
+        rows = await conn.fetch(LIST_CONFLICTS, *adding, removed)
+        if rows:
+            raise ElsewhereInLayer([Conflict(slugs[id_], *row) for id_, *row in rows])
+    rows = await conn.fetch(CHANGE, *adding, removed, actor)
+    if in_layers and wanted.on_conflict == MOVE_USERS:
+        await conn.execute(MOVE, *adding, actor)
     return Changed(
         added=sorted(slugs[row["segment_id"]] for row in rows if row["included"]),
         removed=sorted(slugs[row["segment_id"]] for row in rows if not row["included"]),

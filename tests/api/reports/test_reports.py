@@ -385,13 +385,13 @@ async def test_failure_before_the_first_line_has_an_answer(
 ) -> None:
     """What fails before anything was sent is answered as a problem."""
     url = URL(await new_link(client, "2024-02")).relative()
-    await conn.execute("ALTER FUNCTION stay_events RENAME TO gone")
+    await conn.execute("ALTER VIEW elsewhere RENAME TO gone")
     response = await client.get(url)
     assert response.status == 503
     problem = await response.json()
     assert problem["type"] == "urn:segsvc:problem:wrong-setup"
-    assert "function stay_events" in problem["detail"]
-    await conn.execute("ALTER FUNCTION gone RENAME TO stay_events")
+    assert 'relation "elsewhere"' in problem["detail"]
+    await conn.execute("ALTER VIEW gone RENAME TO elsewhere")
     assert (await client.get(url)).status == 200
 
 

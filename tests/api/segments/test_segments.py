@@ -26,7 +26,7 @@ async def test_create(client: Client) -> None:
     assert response.headers["Location"] == f"{SEGMENTS}/A"
     created = await response.json()
     assert RFC3339.fullmatch(created.pop("created_at"))
-    empty = {"percent": None, "ends_at": None, "members": 0}
+    empty = {"percent": None, "ends_at": None, "layer": None, "members": 0}
     assert created == {"slug": "A", "description": "Голос 🎤"} | empty
     described = await (await client.get(response.headers["Location"])).json()
     assert described["description"] == "Голос 🎤"

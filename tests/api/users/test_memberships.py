@@ -32,19 +32,19 @@ async def test_each_reason(client: Client) -> None:
     assert TIME.fullmatch(reasons["BOTH"].pop("expires_at"))
     assert reasons == {
         "ALL": {
-            "state": "included", "source": "rollout", "expires_at": None,
+            "state": "included", "by": None, "source": "rollout", "expires_at": None,
             "percent": 100, "point": percentage("ALL", 1000),
         },
         "BOTH": {
-            "state": "included", "source": "manual",
+            "state": "included", "by": None, "source": "manual",
             "percent": 0.01, "point": percentage("BOTH", 1000),
         },
         "HAND": {
-            "state": "included", "source": "manual", "expires_at": None,
+            "state": "included", "by": None, "source": "manual", "expires_at": None,
             "percent": None, "point": None,
         },
         "OUT": {
-            "state": "excluded", "source": "manual", "expires_at": None,
+            "state": "excluded", "by": None, "source": "manual", "expires_at": None,
             "percent": 100, "point": percentage("OUT", 1000),
         },
     }  # fmt: skip

@@ -1,9 +1,11 @@
 """Random histories: the service gives the answers of a model of the membership rule."""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from math import inf
 from typing import Any
 from urllib.parse import urlencode
@@ -26,13 +28,15 @@ from segsvc.api.reports import store as reports
 from segsvc.api.users import store
 from segsvc.app import create_app
 from segsvc.db.session import SESSION, pin
-from tests.api.users.model import TICK, Model, Segment
+from tests.api.users.model import TICK, Layer, Model, Segment, threshold, within
 from tests.clock import pass_time
 from tests.conftest import SECRET
 
 # Few enough that most steps meet what earlier ones left. By their points, user 2 is in A from
 # 15.7 % and in C from 56.5 %, user 3 in A from 51.5 % and in C from 31.5 %.
-SLUGS = st.sampled_from(["A", "C"])
+NAMES = ["A", "C", "E"]
+SLUGS = st.sampled_from(NAMES)
+LAYERS = st.sampled_from(["L", "M"])
 EVERYONE = [2, 3]
 USERS = st.sampled_from(EVERYONE)
 PERCENTS = st.one_of(st.none(), st.sampled_from(["0", "20.05", "40", "55", "100"]).map(Decimal))
@@ -49,21 +53,23 @@ class Service(RuleBasedStateMachine):
 
     dsn: str
 
-    @initialize(percents=st.lists(PERCENTS, min_size=2, max_size=2))
+    @initialize(percents=st.lists(PERCENTS, min_size=3, max_size=3))
     def start(self, percents: list[Decimal | None]) -> None:
         self.runner = asyncio.Runner()
         self.model = Model()
         # Moments between two steps, as the model and as the database tell the time.
         self.moments: list[tuple[float, datetime]] = []
         self.runner.run(self._start())
-        for slug, percent in zip("AC", percents, strict=True):
+        for slug, percent in zip(NAMES, percents, strict=True):
             self.create(slug, percent)
 
     async def _start(self) -> None:
         # As the service does: compiling a statement may take far longer than running it.
         self.conn = await asyncpg.connect(self.dsn)
         await pin(self.conn, SESSION)
-        await self.conn.execute("TRUNCATE segment, rollout, users, membership")
+        await self.conn.execute(
+            "TRUNCATE segment, rollout, users, membership, layer, layer_segment"
+        )
         self.client = TestClient(TestServer(create_app(self.dsn, secret=SECRET, anonymous=True)))
         await self.client.start_server()
 
@@ -76,13 +82,50 @@ class Service(RuleBasedStateMachine):
         self.runner.close()
 
     def call(self, method: str, path: str, body: Any, expected: int) -> Any:
-        async def request() -> Any:
+        status, answer = self.attempt(method, path, body)
+        assert status == expected, answer
+        return answer
+
+    def attempt(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        async def request() -> tuple[int, Any]:
             response = await self.client.request(method, f"/api/v1{path}", json=body)
             text = await response.text()
-            assert response.status == expected, text
-            return await response.json() if text else None
+            return response.status, json.loads(text) if text else None
 
         return self.runner.run(request())
+
+    def is_free(self, segment: Segment, status: int, answer: Any, *, accepted: int = 200) -> bool:
+        """Return whether a percentage was accepted, which may be refused in a layer only."""
+        if status == 409 and segment.layer_at(self.model.now):
+            assert answer["type"] == "urn:segsvc:problem:not-enough-free"
+            return False
+        assert status == accepted, answer
+        return True
+
+    def learn_points(self, segment: Segment) -> None:
+        """Learn which points a layer dealt to a segment, and check them by the rules for points."""
+        if segment.layer_at(self.model.now) is None:
+            return
+        rows = self.runner.run(
+            self.conn.fetch(
+                """
+                SELECT salt, points, percent FROM rollout
+                WHERE segment_id = (SELECT max(id) FROM segment WHERE slug = $1)
+                AND valid_to > clock_timestamp()
+                ORDER BY valid_from
+                """,
+                segment.slug,
+            )
+        )
+        for step, row in zip(segment.ahead(self.model.now), rows, strict=True):
+            assert step.percent == row["percent"]
+            before = segment.step_at(step.at - TICK / 2)
+            step.salt = row["salt"]
+            step.points = [(each.lower, each.upper) for each in row["points"]]
+            assert sum(upper - lower for lower, upper in step.points) == threshold(step.percent)
+            if before and before.salt == step.salt:
+                stays, goes = sorted((before, step), key=lambda each: each.percent or 0)
+                assert all(within(each, goes.points) for each in stays.points)
 
     @rule(slug=SLUGS, percent=PERCENTS)
     def create(self, slug: str, percent: Decimal | None) -> None:
@@ -106,10 +149,16 @@ class Service(RuleBasedStateMachine):
         """The end of a segment is planned, moved or lifted, unless a step would come after it."""
         segment = self.model.live(slug)
         at = None if hours == inf else datetime.now(UTC) + timedelta(hours=hours)
+        ended = segment.deleted_at if segment else inf
         accepted = segment and self.model.set_end(segment, hours)
-        expected = 200 if accepted else 422 if segment else 404
         body = {"ends_at": at and at.isoformat()}
-        self.call("PATCH", f"/segments/{slug}", body, expected)
+        status, answer = self.attempt("PATCH", f"/segments/{slug}", body)
+        if segment is None or not accepted:
+            assert status == (422 if segment else 404)
+        elif self.is_free(segment, status, answer):
+            self.learn_points(segment)
+        else:
+            segment.deleted_at = ended
 
     @rule(slug=SLUGS, percent=PERCENTS, plan=st.sampled_from(["keep", "cancel", None]))
     def set_percent(self, slug: str, percent: Decimal | None, plan: str | None) -> None:
@@ -117,10 +166,13 @@ class Service(RuleBasedStateMachine):
         segment = self.model.live(slug)
         body: dict[str, Any] = {"percent": None if percent is None else float(percent)}
         refused = segment and plan is None and segment.plan(self.model.now)
-        expected = 409 if refused else 200 if segment else 404
-        self.call("PATCH", f"/segments/{slug}", body | ({"plan": plan} if plan else {}), expected)
-        if segment and not refused:
+        body |= {"plan": plan} if plan else {}
+        status, answer = self.attempt("PATCH", f"/segments/{slug}", body)
+        if segment is None or refused:
+            assert status == (409 if segment else 404)
+        elif self.is_free(segment, status, answer):
             self.model.set_percent(segment, percent, keep=plan == "keep")
+            self.learn_points(segment)
 
     @rule(slug=SLUGS, steps=st.dictionaries(st.integers(1, 9), PERCENTS, min_size=1, max_size=3))
     def set_plan(self, slug: str, steps: dict[int, Decimal | None]) -> None:
@@ -137,11 +189,14 @@ class Service(RuleBasedStateMachine):
             ]
         }
         refused = segment and not self.model.starts_in_time(segment, increasing[-1][0])
-        answer = self.call("PUT", path, body, 422 if refused else 200 if segment else 404)
-        if segment and not refused:
+        status, answer = self.attempt("PUT", path, body)
+        if segment is None or refused:
+            assert status == (422 if segment else 404)
+        elif self.is_free(segment, status, answer):
             self.model.set_plan(segment, increasing)
+            self.learn_points(segment)
             assert self.call("GET", path, None, 200) == answer
-            expected = [percent for _, percent in segment.plan(self.model.now)]
+            expected = [step.percent for step in segment.plan(self.model.now)]
             found = [step["percent"] for step in answer["steps"]]
             assert found == [None if p is None else float(p) for p in expected]
 
@@ -149,48 +204,196 @@ class Service(RuleBasedStateMachine):
     def cancel_plan(self, slug: str) -> None:
         """What is planned for a percentage is cancelled."""
         segment = self.model.live(slug)
-        self.call("DELETE", f"/segments/{slug}/plan", None, 204 if segment else 404)
-        if segment:
+        status, answer = self.attempt("DELETE", f"/segments/{slug}/plan", None)
+        if segment is None:
+            assert status == 404
+        elif self.is_free(segment, status, answer, accepted=204):
             self.model.set_plan(segment, [])
+            self.learn_points(segment)
+
+    @rule(slug=LAYERS, asked=st.lists(SLUGS, unique=True, min_size=1, max_size=3))
+    def form_layer(self, slug: str, asked: list[str]) -> None:
+        """A layer is formed, unless its slug is taken or a segment is in another one."""
+        segments = [segment for name in asked if (segment := self.model.live(name))]
+        body = {"slug": slug, "segments": asked, "redeal": True}
+        now = self.model.tick()
+        status, answer = self.attempt("POST", "/layers", body)
+        if len(segments) < len(asked):
+            assert status == 422
+        elif slug in self.model.layers or any(segment.layer_at(now) for segment in segments):
+            assert status == 409
+        elif status == 409:
+            assert answer["type"] == "urn:segsvc:problem:not-enough-free"
+            assert sum(self.most(segment) for segment in segments) > 100
+        else:
+            assert status == 201, answer
+            automatic = [segment.slug for segment in segments if segment.ahead(now)]
+            assert answer["salt"] == [*automatic, slug][0]
+            self.model.layers[slug] = layer = Layer(slug)
+            self.enter(segments, layer, now)
+
+    @rule(
+        slug=LAYERS,
+        change=st.dictionaries(SLUGS, st.one_of(st.sampled_from(["add", "remove"]), PERCENTS)),
+    )
+    def change_layer(self, slug: str, change: dict[str, Any]) -> None:
+        """Segments enter a layer, leave it, or change their percentages at one instant."""
+        layer = self.model.layers.get(slug)
+        segments = {name: segment for name in change if (segment := self.model.live(name))}
+        add = [name for name, what in change.items() if what == "add"]
+        remove = [name for name, what in change.items() if what == "remove"]
+        percents = {n: what for n, what in change.items() if what not in ("add", "remove")}
+        body: dict[str, Any] = {"add": add, "remove": remove, "redeal": True}
+        body["percents"] = {n: None if p is None else float(p) for n, p in percents.items()}
+        body |= {"plan": "keep"} if percents else {}
+        body = {name: value for name, value in body.items() if value not in ([], {})}
+        now = self.model.tick()
+        inside = {n for n, s in segments.items() if layer and s.layer_at(now) is layer}
+        status, answer = self.attempt("PATCH", f"/layers/{slug}", body)
+        if not change or layer is None:
+            assert status == (404 if change else 422)
+        elif len(segments) < len(change):
+            assert status == 422
+        elif any(segments[n].layer_at(now) and n not in inside for n in add):
+            assert status == 409
+        elif {*remove, *percents} - inside:
+            assert status == 422
+        elif status == 409:
+            assert answer["type"] == "urn:segsvc:problem:not-enough-free"
+        else:
+            assert status == 200, answer
+            self.enter([segments[name] for name in remove], None, now)
+            for name, percent in percents.items():
+                self.model.set_percent(segments[name], percent, keep=True)
+                self.learn_points(segments[name])
+            self.enter([segments[name] for name in add if name not in inside], layer, now)
+
+    @rule(slug=LAYERS)
+    def delete_layer(self, slug: str) -> None:
+        """A layer is deleted, if there is one."""
+        layer = self.model.layers.pop(slug, None)
+        now = self.model.tick()
+        self.call("DELETE", f"/layers/{slug}?redeal=true", None, 204 if layer else 404)
+        if layer:
+            self.enter([s for s in self.model.segments if s.layer_at(now) is layer], None, now)
+
+    def enter(self, segments: list[Segment], layer: Layer | None, now: float) -> None:
+        for segment in segments:
+            self.model.enter(segment, layer, now)
+            self.learn_points(segment)
+
+    def most(self, segment: Segment) -> Decimal:
+        """Return the highest percentage of a segment from now on."""
+        return max(
+            (step.percent or Decimal() for step in segment.ahead(self.model.now)), default=Decimal()
+        )
+
+    @rule(slug=LAYERS)
+    def read_layer(self, slug: str) -> None:
+        """A layer has its segments, with shares that do not overlap."""
+        layer = self.model.layers.get(slug)
+        answer = self.call("GET", f"/layers/{slug}", None, 200 if layer else 404)
+        if layer:
+            now = self.model.tick()
+            inside = sorted(s.slug for s in self.model.segments if s.layer_at(now) is layer)
+            assert [share["slug"] for share in answer["segments"]] == inside
+            percents = [share["percent"] or 0 for share in answer["segments"]]
+            assert answer["free"] == pytest.approx(100 - sum(percents))
+            ranges = sorted((r["from"], r["to"]) for s in answer["segments"] for r in s["ranges"])
+            assert all(before[1] <= after[0] for before, after in pairwise(ranges))
 
     @rule(
         user_id=USERS,
         add=st.dictionaries(SLUGS, st.tuples(LIVES, DELAYS), max_size=2),
         remove=st.sets(SLUGS, max_size=1),
+        on_conflict=st.sampled_from([None, "refuse", "move", "suspend"]),
     )
-    def change(self, user_id: int, add: dict[str, tuple[float, int]], remove: set[str]) -> None:
+    def change(
+        self,
+        user_id: int,
+        add: dict[str, tuple[float, int]],
+        remove: set[str],
+        on_conflict: str | None,
+    ) -> None:
         """A user is put into segments, now or later, and taken out of others, all or nothing."""
+        now = self.model.tick()
         refused = (
             add.keys() & remove
             or not (add or remove)
             or not all(self.model.live(slug) for slug in add.keys() | remove)
             or not all(self._starts_in_time(slug, delay) for slug, (_, delay) in add.items())
         )
+        segments = {s.slug: s for s in self.model.segments if s is self.model.live(s.slug)}
+        layers = [segments[s].layer_at(now) for s in add if s in segments]
+        refused = refused or any(layer and layers.count(layer) > 1 for layer in layers)
+        conflict = on_conflict in {None, "refuse"} and any(
+            period.segment.slug not in remove
+            for slug, (hours, delay) in add.items()
+            if not refused
+            for period in self.model.conflicts(
+                user_id, segments[slug], now + delay, now + delay + hours
+            )
+        )
+        sent_at = datetime.now(UTC)
         entries = [
-            {"slug": slug} | self._term(hours, delay) for slug, (hours, delay) in add.items()
+            {"slug": slug} | self._term(hours, delay, sent_at)
+            for slug, (hours, delay) in add.items()
         ]
-        body = {"add": entries, "remove": sorted(remove)}
-        answer = self.call("POST", f"/users/{user_id}/segments", body, 422 if refused else 200)
-        if refused:
+        body: dict[str, Any] = {"add": entries, "remove": sorted(remove)}
+        body |= {"on_conflict": on_conflict} if on_conflict else {}
+        expected = 422 if refused else 409 if conflict else 200
+        answer = self.call("POST", f"/users/{user_id}/segments", body, expected)
+        if expected != 200:
             return
         self.model.know(user_id)
-        segments = {s.slug: s for s in self.model.segments if s is self.model.live(s.slug)}
-        added = [s for s, term in add.items() if self.model.add(user_id, segments[s], *term)]
-        removed = [s for s in remove if self.model.remove(user_id, segments[s])]
+        now = self.model.tick()
+        removed = [s for s in remove if self.model.remove(user_id, segments[s], now)]
+        moves = on_conflict == "move"
+        added = [
+            s
+            for s, term in add.items()
+            if self.model.add(user_id, segments[s], *term, now=now, moves=moves)
+        ]
         assert answer["added"] == sorted(added)
         assert answer["removed"] == sorted(removed)
         assert answer["segments"] == self.model.slugs(user_id, self.model.now)
 
-    @rule(slug=SLUGS, user_ids=st.lists(USERS, max_size=3), hours=LIVES, delay=DELAYS)
-    def add_members(self, slug: str, user_ids: list[int], hours: float, delay: int) -> None:
+    @rule(
+        slug=SLUGS,
+        user_ids=st.lists(USERS, max_size=3),
+        hours=LIVES,
+        delay=DELAYS,
+        on_conflict=st.sampled_from(["refuse", "move", "suspend", "skip"]),
+    )
+    def add_members(
+        self, slug: str, user_ids: list[int], hours: float, delay: int, on_conflict: str
+    ) -> None:
         """A file of users is added, now or later, some of them twice."""
-        query = urlencode(self._term(hours, delay))
+        term = self._term(hours, delay, datetime.now(UTC))
+        query = urlencode(term | {"on_conflict": on_conflict})
+        now = self.model.tick()
+        segment = self.model.live(slug)
+        conflicts = {
+            user
+            for user in set(user_ids)
+            if segment and self.model.conflicts(user, segment, now + delay, now + delay + hours)
+        }
         self._import(
             slug,
             f"add?{query}",
             user_ids,
-            lambda user, segment: self.model.add(user, segment, hours, delay),
-            refused=not self._starts_in_time(slug, delay),
+            lambda user, segment: self.model.add(
+                user, segment, hours, delay, moves=on_conflict == "move"
+            ),
+            refused=(
+                422
+                if not self._starts_in_time(slug, delay)
+                else 409
+                if conflicts and on_conflict == "refuse"
+                else None
+            ),
+            conflicts=conflicts,
+            skips=on_conflict == "skip",
         )
 
     def _starts_in_time(self, slug: str, delay: int) -> bool:
@@ -199,11 +402,11 @@ class Service(RuleBasedStateMachine):
         return segment is None or self.model.starts_in_time(segment, delay)
 
     @staticmethod
-    def _term(hours: float, delay: int) -> dict[str, Any]:
+    def _term(hours: float, delay: int, sent_at: datetime) -> dict[str, Any]:
         """Return when a membership begins and ends, as a request says it."""
         term: dict[str, Any] = {} if hours == inf else {"ttl": int(hours * 3600)}
         if delay:
-            term["starts_at"] = (datetime.now(UTC) + timedelta(hours=delay)).isoformat()
+            term["starts_at"] = (sent_at + timedelta(hours=delay)).isoformat()
         return term
 
     @rule(slug=SLUGS, user_ids=st.lists(USERS, max_size=3))
@@ -218,10 +421,12 @@ class Service(RuleBasedStateMachine):
         user_ids: list[int],
         change: Callable[[int, Segment], bool],
         *,
-        refused: bool = False,
+        refused: int | None = None,
+        conflicts: Collection[int] = (),
+        skips: bool = False,
     ) -> None:
         segment = self.model.live(slug)
-        expected = 404 if segment is None else 422 if refused else 200
+        expected = 404 if segment is None else refused or 200
         path = f"/api/v1/segments/{slug}/members/{way}"
 
         async def post() -> Any:
@@ -235,12 +440,16 @@ class Service(RuleBasedStateMachine):
         if segment and not refused:
             for user_id in set(user_ids):
                 self.model.know(user_id)
-            changed = sum(change(user_id, segment) for user_id in set(user_ids))
-            assert answer == {
-                "received": len(user_ids),
-                "changed": changed,
-                "unchanged": len(user_ids) - changed,
-            }
+            left = [user_id for user_id in user_ids if not (skips and user_id in conflicts)]
+            changed = sum(change(user_id, segment) for user_id in set(left))
+            counts = {"received": len(user_ids), "changed": changed}
+            counts |= {"unchanged": len(left) - changed}
+            counts |= {"skipped": len(user_ids) - len(left)} if skips else {}
+            assert answer == counts
+        elif refused == 409:
+            lines = {int(error["pointer"].removeprefix("#row=")) for error in answer["errors"]}
+            assert lines
+            assert all(user_ids[line - 1] in conflicts for line in lines)
 
     @rule(slug=SLUGS)
     def list_members(self, slug: str) -> None:
@@ -312,6 +521,9 @@ class Service(RuleBasedStateMachine):
             expected = [self.model.slugs(user_id, told) for user_id in EVERYONE]
             rows = self.runner.run(self.conn.fetch(store.LIST_AT, EVERYONE, moment))
             assert [row["segments"] for row in rows] == expected
+            for slugs in expected:
+                layers = [s.layer_at(told) for s in self.model.segments if s.slug in slugs]
+                assert all(layers.count(layer) == 1 for layer in layers if layer)
 
     @rule(hours=st.integers(0, 12).map(lambda n: n + 0.25), user_id=USERS)
     def preview(self, hours: float, user_id: int) -> None:
@@ -353,7 +565,7 @@ class Service(RuleBasedStateMachine):
             expected = self.model.events(user_id)
             # Ends of one request have the same time, which the model tells apart.
             assert sorted(events) == sorted(expected)
-            for slug in "AC":
+            for slug in NAMES:
                 operations = [operation for s, operation in events if s == slug]
                 assert operations == (["add", "remove"] * len(operations))[: len(operations)]
             for told, moment in self.moments:

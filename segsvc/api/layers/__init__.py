@@ -1,0 +1,1 @@
+"""Layers: sets of segments of which a user is in at most one."""
