@@ -51,6 +51,7 @@ async def measure(server: str) -> list[Row]:
             ("the same again, all unchanged, seconds", f"{median(again):.1f}", ""),
             ("peak memory before and after, MB", f"{before:.0f}, {after:.0f}", "+ under 50"),
             *listing(dsn, url),
+            *layers(dsn, url),
         ]
 
 
@@ -59,7 +60,7 @@ def files(folder: Path, factor: int) -> tuple[Path, Path]:
     ids, whole = folder / "ids.csv", folder / "rows.csv"
     user_ids = [1 + n * factor % 10_000_019 for n in range(MILLION)]
     ids.write_text("".join(f"{user_id}\n" for user_id in user_ids))
-    rest = "1,true,2024-01-01,infinity,false,,"
+    rest = "1,true,2024-01-01,infinity,false,,,false,false"
     whole.write_text("".join(f"{user_id},{rest}\n" for user_id in user_ids))
     return ids, whole
 
@@ -87,4 +88,28 @@ def listing(dsn: str, url: str) -> list[Row]:
         ("a million members listed as CSV, seconds", f"{median(ours):.1f}", ""),
         ("the same, to psql's COPY", f"{median(bare) / median(ours):.2f}", "0.8"),
         ("a segment of a million described, ms", f"{median(count) * 1000:.0f}", ""),
+    ]
+
+
+def layers(dsn: str, url: str) -> list[Row]:
+    """A layer formed over two segments with the same million members."""
+    psql(
+        dsn,
+        "INSERT INTO segment (slug, description, created_at) VALUES ('B', '', '2024-01-01')",
+        "INSERT INTO membership (user_id, segment_id, included, valid_from)"
+        " SELECT user_id, 2, TRUE, '2024-01-02' FROM membership WHERE segment_id = 1",
+        "VACUUM ANALYZE",
+    )
+    body = json.dumps({"slug": "L", "segments": ["A", "B"]})
+    form = partial(curl, "-H", "Content-Type: application/json", "-d", body, f"{url}/api/v1/layers")
+    formed = []
+    for _ in range(ROUNDS):
+        formed.append(seconds(form))
+        curl("-X", "DELETE", f"{url}/api/v1/layers/L")
+    return [
+        (
+            "a layer formed over two segments of a million members, ms, curl included",
+            f"{median(formed) * 1000:.0f}",
+            "",
+        )
     ]

@@ -10,6 +10,7 @@ from segsvc import __version__
 # `segsvc --help` imports none of them.
 COMMANDS = {
     "segments": "Create, list, change and delete segments.",
+    "layers": "Keep segments apart: a user is in at most one segment of a layer.",
     "members": "Add, remove and list the users of a segment, up to millions in one file.",
     "user": "Show the segments of the user ID, why, what is planned, and the history.",
     "serve": "Serve HTTP until SIGINT or SIGTERM.",

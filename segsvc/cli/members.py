@@ -35,15 +35,21 @@ def members() -> None:
 @click.option("--starts-at", help="From a time on, such as 2026-12-01T09:00:00+03:00.")
 @click.option("--ttl", type=int, help="Until so many seconds from the start.")
 @click.option("--expires-at", help="Until a time, such as 2026-12-01T00:00:00Z.")
-def add(
-    slug: str, file: BinaryIO, starts_at: str | None, ttl: int | None, expires_at: str | None
-) -> None:
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["refuse", "move", "suspend", "skip"]),
+    help="What becomes of users who are in another segment of the layer.",
+)
+def add(slug: str, file: BinaryIO, **given: str | int | None) -> None:
     """Add the users of FILE to the segment SLUG; - is standard input.
 
     Without --ttl and --expires-at they stay for ever. Adding again moves the end. With --starts-at
     it is a plan: until then, a later command for the same users replaces it.
+
+    If users of the file are by hand in another segment of the layer, the file is refused, and its
+    lines are named. --on-conflict move ends those memberships, suspend lets them go on afterwards,
+    and skip leaves these users out.
     """
-    given = {"starts_at": starts_at, "ttl": ttl, "expires_at": expires_at}
     query = {name: value for name, value in given.items() if value is not None}
     client.run(_send(client.path("segments", slug, "members", "add"), file, query))
 

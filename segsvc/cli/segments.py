@@ -3,24 +3,12 @@
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import click
 
-from segsvc.cli import client
-
-
-class _PercentType(click.ParamType[Decimal]):
-    name = "percent"
-
-    def convert(
-        self, value: str | Decimal, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Decimal:
-        try:
-            return Decimal(value)
-        except InvalidOperation:
-            self.fail(f"{value!r} is not a number", param, ctx)
+from segsvc.cli import client, percents
 
 
 class _SpanType(click.ParamType[timedelta]):
@@ -65,12 +53,12 @@ def list_segments() -> None:
 @segments.command()
 @click.argument("slug")
 @click.option(
-    "--percent", type=_PercentType(), help="The percentage of users to take in, 0 to 100."
+    "--percent", type=percents.PercentType(), help="The percentage of users to take in, 0 to 100."
 )
 @click.option("--description", default="", help="What the segment is for.")
 def create(slug: str, percent: Decimal | None, description: str) -> None:
     """Create the segment SLUG, such as VOICE_MESSAGES."""
-    body = {"slug": slug, "description": description, "percent": _number(percent)}
+    body = {"slug": slug, "description": description, "percent": percents.number(percent)}
 
     async def work() -> None:
         click.echo(_line(await client.call("POST", client.path("segments"), json=body)))
@@ -105,7 +93,7 @@ def set_percent(slug: str, percent: str, plan: str | None) -> None:
     Users who were added or removed by hand stay in or out at any percentage. 0 takes nobody;
     `none` makes the segment manual again.
     """
-    _change(slug, {"percent": _percent(percent)} | ({"plan": plan} if plan else {}))
+    _change(slug, {"percent": percents.given(percent)} | ({"plan": plan} if plan else {}))
 
 
 @segments.command("set-end")
@@ -139,8 +127,8 @@ def plan(
     if (ramp is None) != (start is None) or (cancel and ramp):
         raise click.UsageError("give --ramp and --from, or --cancel, or none of them")
     path = client.path("segments", slug, "plan")
-    percents = ramp.split(",") if ramp else []
-    if len(percents) > 1 and every is None:
+    ramped = ramp.split(",") if ramp else []
+    if len(ramped) > 1 and every is None:
         raise click.UsageError("give --every, the time between two steps")
 
     async def work() -> None:
@@ -152,12 +140,12 @@ def plan(
             answer = await client.call("GET", path)
         else:
             steps = [
-                {"at": at, "percent": _percent(percent)}
-                for percent, at in zip(percents, _times(start, every), strict=False)
+                {"at": at, "percent": percents.given(percent)}
+                for percent, at in zip(ramped, _times(start, every), strict=False)
             ]
             answer = await client.call("PUT", path, json={"steps": steps})
         for step in answer["steps"]:
-            percent = "manual" if step["percent"] is None else f"{step['percent']:g} %"
+            percent = "manual" if step["percent"] is None else percents.shown(step["percent"])
             click.echo(f"{step['at']}  {percent:>8}")
         if not answer["steps"]:
             click.echo(f"nothing is planned for {slug}")
@@ -196,15 +184,7 @@ def _times(start: str, every: timedelta | None) -> Iterator[str]:
             ) from None
 
 
-def _percent(text: str) -> float | None:
-    return None if text == "none" else _number(_PercentType()(text))
-
-
-def _number(percent: Decimal | None) -> float | None:
-    return None if percent is None else float(percent)
-
-
 def _line(segment: dict[str, Any]) -> str:
-    percent = "-" if segment["percent"] is None else f"{segment['percent']:g} %"
+    percent = percents.shown(segment["percent"])
     end = f"  ends at {segment['ends_at']}" if segment["ends_at"] else ""
     return f"{segment['slug']:<32}  {percent:>7}  {segment['description']}".rstrip() + end

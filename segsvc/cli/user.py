@@ -14,12 +14,16 @@ def user(user_id: int) -> None:
     """Show the segments of the user ID, why, what is planned, and the history.
 
     A user is in by percentage if the user's point, a hash of the slug and the id, is below the
-    percentage of the segment.
+    percentage of the segment. The segments of a layer have different points: see `segsvc layers`.
     """
 
     async def work() -> None:
         answer = await client.call("GET", client.path("users", user_id, "memberships"))
-        for state, title in (("included", "in"), ("excluded", "excluded from")):
+        for state, title in (
+            ("included", "in"),
+            ("suspended", "suspended in"),
+            ("excluded", "excluded from"),
+        ):
             found = [each for each in answer["memberships"] if each["state"] == state]
             if found or state == "included":
                 click.echo(f"user {user_id} is {title} {len(found)} segments")
@@ -43,4 +47,5 @@ def _reason(reason: dict[str, Any]) -> str:
     how = "by hand" if reason["source"] == "manual" else "by percentage"
     end = f", until {reason['expires_at']}" if reason["expires_at"] else ""
     point = f" (at {reason['point']:g} of {reason['percent']:g} %)" if reason["percent"] else ""
-    return f"{reason['slug']:<32}  {how}{point}, since {reason['since']}{end}"
+    by = f", by {reason['by']}" if reason["by"] else ""
+    return f"{reason['slug']:<32}  {how}{point}{by}, since {reason['since']}{end}"

@@ -53,6 +53,46 @@ def test_segments(url: str) -> None:
     assert "'A/../B'" in refused(url, "segments", "delete", "A/../B", "--yes")
 
 
+def test_layers(url: str) -> None:
+    """A layer is formed, shown, rebalanced, changed and deleted; what needs a word is refused."""
+    for slug, percent in (("A", "10"), ("B", "20"), ("C", "0")):
+        done(url, "segments", "create", slug, "--percent", percent)
+    assert "would enter B" in refused(url, "layers", "create", "L", "A", "B")
+    shown = [["A", "10", "%"], ["B", "20", "%"], ["free", "70", "%"]]
+    lines = done(url, "layers", "create", "L", "A", "B", "--redeal")
+    assert [line.split() for line in lines] == shown
+    assert done(url, "layers", "show", "L") == lines
+    assert done(url, "layers", "show", "L", "--at", "2098-01-01T00:00:00Z") == lines
+    assert [line.split() for line in done(url, "layers", "list")] == [["L", "A", "B"]]
+    lines = done(url, "layers", "set-percents", "L", "A=75", "B=none")
+    assert [line.split() for line in lines] == [["A", "75", "%"], ["B", "-"], ["free", "25", "%"]]
+    assert "can have 25 %" in refused(url, "layers", "set-percents", "L", "B=25.01")
+    for wrong, told, status in (("B", "'B'", 2), ("B=x", "'x'", 2), ("=1", "#/percents", 1)):
+        assert told in refused(url, "layers", "set-percents", "L", wrong, status=status)
+    assert "B=2" in refused(url, "layers", "set-percents", "L", "B=1", "B=2", status=2)
+    assert len(done(url, "layers", "add", "L", "C")) == 4
+    assert len(done(url, "layers", "remove", "L", "B")) == 3
+    assert "Aborted" in run("layers", "delete", "L", url=url, stdin="n\n").stderr
+    assert done(url, "layers", "delete", "L", "--yes", "--redeal") == ["deleted L"]
+    assert "no live layer" in refused(url, "layers", "show", "L")
+
+
+def test_conflicts(url: str) -> None:
+    """A file names the users who are in another segment of the layer, or does what it is told."""
+    for slug in "AB":
+        done(url, "segments", "create", slug)
+    done(url, "layers", "create", "L", "A", "B")
+    done(url, "members", "add", "A", stdin="1\n2\n")
+    told = refused(url, "members", "add", "B", stdin="3\n2\n")
+    assert "#row=2: user 2 is by hand in A" in told
+    counts = "received 2, changed 1, unchanged 0, skipped 1"
+    assert done(url, "members", "add", "B", "--on-conflict", "skip", stdin="3\n2\n") == [counts]
+    done(url, "members", "add", "B", "--on-conflict", "suspend", stdin="2\n")
+    lines = done(url, "user", "2")
+    assert lines[2] == "user 2 is suspended in 1 segments"
+    assert "by hand, by B, since" in lines[3]
+
+
 def test_nothing_controls_the_terminal(url: str) -> None:
     """What the service repeats is escaped: controls, C1, and what changes the order of reading."""
     done(url, "segments", "create", "A", "--description", "\x1b[31m \x9b1m \u202eabc é 用户")

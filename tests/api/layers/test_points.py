@@ -1,5 +1,6 @@
 """Which points of a layer a percentage takes and gives back."""
 
+import csv
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from segsvc.api.segments import points
 from segsvc.api.segments.points import SPACE, NotFree, Points, minus, size, union
 from segsvc.db.pool import Connection
+from tests import ROOT
 
 # Points by the tenth of all, so that random sets meet.
 TENTH = SPACE // 10
@@ -86,6 +88,18 @@ def test_growing_back_takes_the_same(own: Points, others: Points, less: int) -> 
     grown = resized([own], most, others)
     shrunk = resized([grown, own], min(less, most), others)
     assert resized([shrunk, grown, own], most, others) == grown
+
+
+async def test_published_vectors(conn: Connection) -> None:
+    """The points in the documentation are those of the database."""
+    with (ROOT / "docs" / "vectors" / "layer.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 42
+    for row in rows:
+        found = await conn.fetchval(
+            "SELECT rollout_point($1, $2)", row["salt"], int(row["user_id"])
+        )
+        assert found == int(row["point"])
 
 
 async def test_percentages_agree_with_the_database(conn: Connection) -> None:
