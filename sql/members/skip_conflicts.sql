@@ -12,9 +12,13 @@
 -- Index:   membership_segment_id_user_id_idx
 
 DELETE FROM staged
-USING elsewhere AS e
-WHERE
-    e.user_id = staged.user_id
-    AND e.segment_id = $1::bigint
-    AND e.valid_to > coalesce($3::timestamptz, $2::timestamptz)
-    AND e.valid_from < coalesce($4::timestamptz, 'infinity')
+USING (
+    SELECT DISTINCT e.user_id
+    FROM (SELECT DISTINCT staged.user_id FROM staged) AS staged_user
+    INNER JOIN elsewhere AS e ON staged_user.user_id = e.user_id
+    WHERE
+        e.segment_id = $1::bigint
+        AND e.valid_to > coalesce($3::timestamptz, $2::timestamptz)
+        AND e.valid_from < coalesce($4::timestamptz, 'infinity')
+) AS conflict
+WHERE staged.user_id = conflict.user_id

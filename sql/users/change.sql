@@ -12,7 +12,7 @@
 -- Returns: a row for each segment changed: segment_id bigint, included boolean
 -- Locks:   the periods that it closes, moves or deletes; the lock of the user excludes other
 --          writers
--- Index:   membership_pkey, membership_segment_id_user_id_idx
+-- Index:   membership_pkey
 --
 -- A request says what holds from its start on: now, or the start of what is added. Plans that begin
 -- later are deleted. What it does to the period that covers the start:

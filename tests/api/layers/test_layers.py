@@ -9,9 +9,11 @@ from decimal import Decimal
 from itertools import combinations, pairwise
 from math import sqrt
 from typing import Any
+from urllib.parse import urlencode
 
 from yarl import URL
 
+from segsvc.api.reports import store as reports
 from segsvc.api.segments import points
 from segsvc.api.users import store
 from segsvc.db.pool import Connection
@@ -309,6 +311,88 @@ async def test_move_cancels_plans(client: Client) -> None:
     assert (await call(client, "GET", "/users/1/memberships"))["upcoming"] == []
 
 
+async def test_move_leaves_what_comes_later(client: Client) -> None:
+    """What is planned elsewhere for after the end of an addition is no conflict, and stays."""
+    for slug in "AB":
+        await create(client, slug)
+    await form(client, "L", "A", "B")
+    await change(client, 1, add=["A"], starts_at="2098-01-01T00:00:00Z")
+    term = {"expires_at": "2098-01-01T00:00:00Z", "on_conflict": "move"}
+    await change(client, 1, add=["B"], **term)
+    path = f"/segments/B/members/add?{urlencode(term)}"
+    await call(client, "POST", path, data="1\n", headers=CSV)
+    assert await read(client, 1, at="2098-01-01T00:00:00Z") == ["A"]
+
+
+async def test_files_move_plans(client: Client) -> None:
+    """A file that moves users cancels what is planned, and a removal holds on, as for one user."""
+    for slug, percent in (("A", 100), ("B", None)):
+        await create(client, slug, percent)
+    await change(client, 1, remove=["A"])
+    await change(client, 1, add=["A"], starts_at="2098-01-01T00:00:00Z")
+    await form(client, "L", "A", "B")
+    path = "/segments/B/members/add?on_conflict=move&expires_at=2099-01-01T00:00:00Z"
+    await call(client, "POST", path, data="1\n", headers=CSV)
+    assert await read(client, 1, at="2098-06-01T00:00:00Z") == ["B"]
+    assert await read(client, 1, at="2099-06-01T00:00:00Z") == []
+
+
+async def test_moved_end_is_moved_again(client: Client, conn: Connection) -> None:
+    """A stay that was to end by a move, and is shortened by an addition, has expired."""
+    for slug in "AB":
+        await create(client, slug)
+    await form(client, "L", "A", "B")
+    start = (datetime.now(UTC) + 10 * HOUR).isoformat()
+    for user in (1, 2):
+        await change(client, user, add=["A"])
+        await change(client, user, add=["B"], starts_at=start, on_conflict="move")
+        assert await read(client, user, at=start) == ["B"]
+    await change(client, 1, add=["A"], ttl=3600)
+    await call(client, "POST", "/segments/A/members/add?ttl=3600", data="2\n", headers=CSV)
+    await pass_time(conn, 2 * HOUR)
+    for user in (1, 2):
+        assert await history(client, user) == [("A", "add", "added"), ("A", "remove", "expired")]
+
+
+async def test_excluded_is_not_elsewhere(client: Client) -> None:
+    """Who was removed from a segment may be in another one of the layer by percentage."""
+    for slug, percent in (("A", None), ("B", 100)):
+        await create(client, slug, percent)
+    await form(client, "L", "A", "B")
+    await change(client, 1, add=["A"])
+    assert await read(client, 1) == ["A"]
+    await change(client, 1, remove=["A"])
+    assert await read(client, 1) == ["B"]
+    assert [member["user_id"] for member in await members(client, "B")] == [1]
+    await change(client, 1, add=["A"])
+    assert await members(client, "B") == []
+
+
+async def test_alone_before_and_after(client: Client, conn: Connection) -> None:
+    """A segment is apart from the others only while it is in the layer itself."""
+    for slug in "AB":
+        await create(client, slug)
+    await change(client, 1, add=["A"])
+    await change(client, 1, add=["B"])
+    await form(client, "L", "B")
+    alone = datetime.now(UTC)
+    await call(client, "PATCH", "/layers/L", json={"add": ["A"]})
+    assert await read(client, 1) == ["B"]
+    await call(client, "PATCH", "/layers/L", json={"remove": ["A"]})
+    assert await read(client, 1) == ["A", "B"]
+    events = (await call(client, "GET", "/users/1/history"))["events"]
+    assert [(e["slug"], e["operation"], e["cause"]) for e in events] == [
+        ("A", "add", "added"),
+        ("B", "add", "added"),
+        ("A", "remove", "layer"),
+        ("A", "add", "layer"),
+    ]
+    assert datetime.fromisoformat(events[2]["at"]) > alone
+    why = await explain(client, 1)
+    assert (why["A"]["state"], why["A"]["since"]) == ("included", events[-1]["at"])
+    assert await faults(conn) == []
+
+
 async def test_files(client: Client, conn: Connection) -> None:
     """A file in conflict is refused by its lines, or skips, moves or suspends their users."""
     for slug in "AB":
@@ -408,6 +492,101 @@ async def test_plan_of_a_neighbour(client: Client) -> None:
         users = (await call(client, "POST", "/users/segments", json=sent))["users"]
         count = sum(user["segments"] == ["B"] for user in users)
         assert abs(count - expected) < 4 * sqrt(1000 * 0.9 * 0.1) * (expected > 0) + 1
+
+
+async def test_plan_around_a_neighbour(client: Client) -> None:
+    """A plan that shrinks and grows again takes other points where a neighbour has its old ones."""
+    for slug, percent in (("A", 50), ("B", 0)):
+        await create(client, slug, percent)
+    await form(client, "L", "A", "B")
+    steps: list[dict[str, Any]] = [{"at": "2098-01-01T00:00:00Z", "percent": 10}]
+    await call(client, "PUT", "/segments/A/plan", json={"steps": steps})
+    plan = {"steps": [{"at": "2098-01-01T00:00:00Z", "percent": 40}]}
+    await call(client, "PUT", "/segments/B/plan", json=plan)
+    steps.append({"at": "2098-02-01T00:00:00Z", "percent": 30})
+    await call(client, "PUT", "/segments/A/plan", json={"steps": steps})
+    layer = await call(client, "GET", "/layers/L?at=2098-02-01T00:00:00Z")
+    ranges = [[(r["from"], r["to"]) for r in share["ranges"]] for share in layer["segments"]]
+    shares = [[round(100 * bound / points.SPACE) for r in part for bound in r] for part in ranges]
+    assert shares == [[0, 10, 50, 70], [10, 50]]
+
+
+async def test_since_when(client: Client, conn: Connection) -> None:
+    """Members, explanations and histories agree on who is in since when, whatever happened."""
+    for slug, percent in (("A", 40), ("B", 40), ("C", None)):
+        await create(client, slug, percent)
+    users = range(1, 41)
+    await read_many(client, users)
+    await pass_time(conn, HOUR)
+    await set_percent(client, "B", 30)
+    await form(client, "L", "A", "B", "C", redeal=True)
+    for user in range(1, 41, 4):
+        await change(client, user, add=["C"], ttl=3600)
+    await pass_time(conn, 2 * HOUR)
+    await set_percent(client, "B", 50)
+    await call(client, "PATCH", "/layers/L", json={"remove": ["B"], "redeal": True})
+    await call(client, "PATCH", "/layers/L", json={"add": ["B"], "redeal": True})
+    for user in range(2, 41, 4):
+        await change(client, user, add=["C"])
+    listed = {
+        (member["user_id"], slug): member["since"]
+        for slug in "ABC"
+        for member in await members(client, slug)
+    }
+    explained: dict[tuple[int, str], str] = {}
+    told: dict[tuple[int, str], str] = {}
+    for user in users:
+        for slug, why in (await explain(client, user)).items():
+            if why["state"] == "included":
+                explained[user, slug] = why["since"]
+        last = {}
+        for event in (await call(client, "GET", f"/users/{user}/history"))["events"]:
+            last[event["slug"]] = event
+        told |= {(user, s): e["at"] for s, e in last.items() if e["operation"] == "add"}
+    assert listed == explained == told
+    assert {slug for _, slug in told} == {"A", "B", "C"}
+
+
+async def test_months(client: Client, conn: Connection) -> None:
+    """The report of each month has the events of all histories, also where only others changed."""
+    for slug, percent in (("A", None), ("B", 60), ("C", None)):
+        await create(client, slug, percent)
+    users = range(1, 21)
+    await read_many(client, users)
+    for user in range(1, 11):
+        await change(client, user, add=["A"])
+    month = timedelta(days=31)
+    await pass_time(conn, month)
+    await form(client, "L", "A", "B")
+    await pass_time(conn, month)
+    await call(client, "PATCH", "/layers/L", json={"add": ["C"]})
+    await pass_time(conn, month)
+    for user in (1, 2, 15, 16):
+        await change(client, user, add=["C"], ttl=60 * 60 * 24 * 31, on_conflict="suspend")
+    await pass_time(conn, 2 * month)
+    await change(client, 1, add=["C"], on_conflict="suspend")
+    await pass_time(conn, month)
+    await delete(client, "C")
+    await pass_time(conn, month)
+    await call_delete(client, "L", redeal=True)
+    expected = []
+    for user in users:
+        events = (await call(client, "GET", f"/users/{user}/history?limit=1000"))["events"]
+        expected += [(str(user), e["slug"], e["operation"], e["at"]) for e in events]
+    found = []
+    for ago in range(9):
+        lines: list[bytes] = []
+
+        async def collect(piece: bytes, lines: list[bytes] = lines) -> None:
+            lines.extend(piece.splitlines())
+
+        end = datetime.now(UTC) + HOUR - ago * month
+        await conn.copy_from_query(
+            reports.COPY_MONTH, end - month, end, output=collect, format="csv", delimiter=";"
+        )
+        found += [tuple(line.decode().split(";")) for line in lines]
+    assert sorted(found) == sorted(expected)
+    assert await faults(conn) == []
 
 
 async def test_percentages_beside_a_plan(client: Client) -> None:
