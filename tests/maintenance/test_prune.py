@@ -66,6 +66,25 @@ async def test_what_ends_with_the_month_stays(conn: Connection) -> None:
     assert sum([rows async for rows in store.prune(conn, march)]) == 0
 
 
+async def test_prune_layers(conn: Connection) -> None:
+    """Layers that were deleted go, with the times of their segments; those that are live stay."""
+    await conn.execute("""
+        INSERT INTO layer (slug, salt, created_at, deleted_at) VALUES
+            ('OVER', 'OVER', '2024-01-01', '2024-02-01'),
+            ('LIVE', 'LIVE', '2024-01-01', 'infinity');
+        INSERT INTO layer_segment (segment_id, layer_id, valid_from, valid_to)
+        SELECT min(s.id), l.id, '2024-01-01', '2024-02-01' FROM segment AS s, layer AS l
+        WHERE l.slug = 'OVER' GROUP BY l.id;
+        INSERT INTO layer_segment (segment_id, layer_id, valid_from)
+        SELECT min(s.id), l.id, '2024-02-01' FROM segment AS s, layer AS l
+        WHERE l.slug = 'LIVE' GROUP BY l.id
+    """)
+    async for _ in store.prune(conn, datetime(2024, 3, 1, tzinfo=UTC)):
+        pass
+    assert [row["slug"] for row in await conn.fetch("SELECT slug FROM layer")] == ["LIVE"]
+    assert await conn.fetchval("SELECT count(*) FROM layer_segment") == 1
+
+
 def test_prune_by_command(dsn: str) -> None:
     """The dry run counts and deletes nothing; the run says what it deletes; again it is nothing."""
     words = "4 periods, 0 rollouts and 1 segments that ended before 2024-04"

@@ -512,7 +512,7 @@ async def test_plan_around_a_neighbour(client: Client) -> None:
 
 
 async def test_since_when(client: Client, conn: Connection) -> None:
-    """Members, explanations and histories agree on who is in since when, whatever happened."""
+    """Members, explanations and histories agree on who is in since when, after many changes."""
     for slug, percent in (("A", 40), ("B", 40), ("C", None)):
         await create(client, slug, percent)
     users = range(1, 41)
