@@ -13,8 +13,9 @@ from segsvc.db.values import MAX_USER_ID
 def user(user_id: int) -> None:
     """Show the segments of the user ID, why, what is planned, and the history.
 
-    A user is in by percentage if the user's point, a hash of the slug and the id, is below the
-    percentage of the segment. The segments of a layer have different points: see `segsvc layers`.
+    Outside layers, a user is in by percentage if the user's point, a hash of the slug and the id,
+    is below the percentage of the segment. In a layer, a user has one point for all segments, and
+    is in the segment that has this point; the point may be above its percentage.
     """
 
     async def work() -> None:
@@ -46,6 +47,6 @@ def user(user_id: int) -> None:
 def _reason(reason: dict[str, Any]) -> str:
     how = "by hand" if reason["source"] == "manual" else "by percentage"
     end = f", until {reason['expires_at']}" if reason["expires_at"] else ""
-    point = f" (at {reason['point']:g} of {reason['percent']:g} %)" if reason["percent"] else ""
+    point = f" (point {reason['point']:g}, {reason['percent']:g} %)" if reason["percent"] else ""
     by = f", by {reason['by']}" if reason["by"] else ""
     return f"{reason['slug']:<32}  {how}{point}{by}, since {reason['since']}{end}"
