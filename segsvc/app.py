@@ -1,7 +1,6 @@
 """The application: its routes, middlewares and resources."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -23,8 +22,7 @@ from segsvc.db.pool import KeptConnection, Pool, Turns, connection
 from segsvc.db.quotas import Quotas
 from segsvc.http import cors
 from segsvc.http.app_keys import EXPORTS, IMPORTS, LARGE_READS, LIMITS, POOL, QUOTAS
-from segsvc.http.middlewares import UNDER_WAY, answer_problems, authorize
-from segsvc.http.routes import ROUTES
+from segsvc.http.middlewares import answering
 from segsvc.observability import access_log, loop_monitor, metrics
 from segsvc.observability.health import EXPOSITION, READINESS, Exposition, Readiness
 from segsvc.observability.health import ROUTES as HEALTH
@@ -76,9 +74,9 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
             ):
                 yield
 
+    roles = {route.handler: route.role for resource in RESOURCES for route in resource}
     app = web.Application(
-        middlewares=[answer_problems, authorize],
-        handler_args=HANDLER_ARGS,
+        middlewares=[answering(roles, limits.most_per_key)], handler_args=HANDLER_ARGS
     )
     for key, kind, most in (
         (EXPORTS, "export", limits.exports),
@@ -89,17 +87,15 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
         )
     app[LIMITS] = limits
     app[EXPOSITION] = Exposition()
-    app[UNDER_WAY] = Counter()
     app[LARGE_READS] = Turns(limits.waiting)
     app[QUOTAS] = Quotas(limits.new_users)
     app[LINKS] = LinkSettings(secret, public_url)
     app.cleanup_ctx.append(open_pools)
     for resource in RESOURCES:
         app.add_routes([route.definition for route in resource])
-    app[ROUTES] = {route.handler: route for resource in RESOURCES for route in resource}
     app[DOCUMENT] = Document(RESOURCES)
     if origins:
         preflight, add_headers = cors.allow(origins)
-        app.middlewares.insert(1, preflight)  # inside answer_problems, before authorize
+        app.middlewares.append(preflight)
         app.on_response_prepare.append(add_headers)
     return app

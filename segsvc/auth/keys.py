@@ -10,6 +10,7 @@ from math import inf
 from typing import Self
 
 from aiohttp import web
+from aiohttp.hdrs import AUTHORIZATION
 
 from segsvc.auth import store
 from segsvc.auth.roles import Role
@@ -26,6 +27,9 @@ MAX_AGE = 2.0
 
 # Seconds between two queries for a key that is not in memory and may be new.
 LOOKUP_INTERVAL = 0.5
+
+# Headers that are remembered. A key has many: spaces around it do not count.
+MAX_CALLERS = 1000
 
 BEARER = "Bearer "
 
@@ -58,6 +62,8 @@ class KeyCache:
         self._kept = kept
         self._anonymous = anonymous
         self._keys: dict[str, store.Key] = {}
+        # Callers by their headers, until the keys are read again.
+        self._callers: dict[str | None, Caller] = {}
         self._read_at = -inf
         self._failed_at = -inf
         self._failure = Unavailable()
@@ -113,6 +119,7 @@ class KeyCache:
             try:
                 async with asyncio.timeout(MAX_AGE), self._kept.lend() as conn:
                     self._keys = {key.name: key for key in await store.list_all(conn)}
+                    self._callers = {}
             except TimeoutError as error:
                 self._failed_at = _now()
                 self._failure = Unavailable("the API keys could not be read in time")
@@ -121,6 +128,11 @@ class KeyCache:
                 self._failed_at, self._failure = _now(), error
                 raise
             self._read_at = asked_at
+
+    def recall(self, authorization: str | None) -> Caller | None:
+        """Return the sender if a request with this header was accepted since the keys were read."""
+        caller = self._callers.get(authorization)
+        return caller if caller and _now() - self._read_at <= MAX_AGE else None
 
     async def caller(self, authorization: str | None) -> Caller:
         """Return the sender of a request with this `Authorization` header (RFC 6750).
@@ -142,7 +154,10 @@ class KeyCache:
         key = self._keys.get(name)
         hashed = store.hash_of(secret)
         if key and hmac.compare_digest(key.hash, hashed) and key.revoked_at is None:
-            return Caller(key.name, key.role)
+            caller = Caller(key.name, key.role)
+            if len(self._callers) < MAX_CALLERS:
+                self._callers[authorization] = caller
+            return caller
         raise KeyRequired("the key is not known, or was revoked: ask the operator for another")
 
 
@@ -156,7 +171,10 @@ async def identify(request: web.Request, role: Role) -> str | None:
         EditorRequired: the key has the role reader, and that of an editor is needed.
         Unavailable: the keys cannot be read.
     """
-    caller = await request.app[KEY_CACHE].caller(request.headers.get("Authorization"))
+    keys = request.app[KEY_CACHE]
+    authorization = request.headers.get(AUTHORIZATION)
+    # Remembered, or with a hash of the secret: that takes 6 microseconds.
+    caller = keys.recall(authorization) or await keys.caller(authorization)
     if role is Role.EDITOR and caller.role is not Role.EDITOR:
         raise EditorRequired(str(caller.name))
     request[CALLER], request[ROLE] = caller, role

@@ -1,14 +1,15 @@
-"""Middlewares: every error becomes a problem document, and every route has its role."""
+"""The middleware: every error becomes a problem document, and every route has its role."""
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import HttpVersion11, hdrs, web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from segsvc.auth.keys import identify
+from segsvc.auth.roles import Role
 from segsvc.db.conditions import (
     LayerNotLive,
     NotEnoughFree,
@@ -20,9 +21,7 @@ from segsvc.db.dedicated import NoFreeSlot
 from segsvc.db.pool import PoolExhausted, ReadOnly, Refused, Unavailable
 from segsvc.db.quotas import QuotaUsedUp
 from segsvc.http import problems
-from segsvc.http.app_keys import LIMITS
 from segsvc.http.responses import add_common_headers, problem_response
-from segsvc.http.routes import ROUTES
 from segsvc.observability import request_ids
 from segsvc.observability.access_log import without_signature
 
@@ -49,64 +48,61 @@ PROBLEMS: dict[type[Exception], Callable[[Any], problems.Problem]] = {
     Unavailable: lambda _: problems.DatabaseUnavailable(),
 }
 
-# How many requests each API key has under way.
-UNDER_WAY = web.AppKey("under_way", Counter[str])
+
+def answering(roles: Mapping[Any, Role | None], most_per_key: int) -> Middleware:
+    """Return the middleware: `roles` of the handlers, and the requests that a key may have at once.
+
+    It is one, and looks up little, because each look and each call takes time of every request.
+    """
+    under_way: Counter[str] = Counter()
+
+    async def allowed(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request whose key has the role that the route needs, and a place."""
+        if request.version < HttpVersion11 and hdrs.TRANSFER_ENCODING in request.headers:
+            # Not known there: a proxy may see other requests in it (RFC 9112, section 6.1).
+            raise problems.MalformedRequest
+        match = request.match_info
+        role = None if match.http_exception else roles[match.handler]
+        key = await identify(request, role) if role is not None else None
+        if key is None:
+            return await handler(request)
+        if under_way[key] >= most_per_key:  # it keeps no other key out
+            raise problems.TooManyRequests(most_per_key)
+        under_way[key] += 1
+        try:
+            return await handler(request)
+        finally:
+            under_way[key] -= 1
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id = request_ids.assign(request)
+        try:
+            response = await allowed(request, handler)
+        except Exception as error:  # noqa: BLE001 (every one is answered)
+            response = _problem_response(request, error)
+        if not response.prepared:  # a stream has sent its headers already
+            add_common_headers(response, request_id)
+        return response
+
+    return answer
 
 
-@web.middleware
-async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer errors of `handler` as problem documents, and give each response its headers."""
-    request_id = request_ids.assign(request)
-    if request.version < HttpVersion11 and hdrs.TRANSFER_ENCODING in request.headers:
-        # Not known there: a proxy may see other requests in it (RFC 9112, section 6.1).
-        response: web.StreamResponse = problem_response(problems.MalformedRequest())
+def _problem_response(request: web.Request, error: Exception) -> web.StreamResponse:
+    if isinstance(error, web.HTTPException):
+        error = _problem_of(request, error)
+    for kind, make in PROBLEMS.items():
+        if isinstance(error, kind):
+            error = make(error)
+            break
+    if not isinstance(error, problems.Problem):
+        path = without_signature(request.rel_url.raw_path)
+        log.error("%s %s failed", request.method, path, exc_info=error)
+        error = problems.InternalError()
+    response = problem_response(error)
+    if isinstance(error, problems.MalformedRequest):
         response.force_close()
-    else:
-        response = await _answer(request, handler)
-    if not response.prepared:  # a stream has sent its headers already
-        add_common_headers(response, request_id)
     return response
-
-
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except problems.Problem as error:
-        problem = error
-    except web.HTTPException as error:
-        problem = _problem_of(request, error)
-    except tuple(PROBLEMS) as error:
-        problem = next(make(error) for kind, make in PROBLEMS.items() if isinstance(error, kind))
-    except Exception:
-        log.exception("%s %s failed", request.method, without_signature(request.rel_url.raw_path))
-        problem = problems.InternalError()
-    return problem_response(problem)
-
-
-@web.middleware
-async def authorize(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let a request through if its key has the role that the route needs."""
-    match = request.match_info
-    if match.http_exception is None:
-        role = request.app[ROUTES][match.handler].role
-        if role is not None:
-            key = await identify(request, role)
-            if key is not None:
-                return await _within_limit(request, handler, key)
-    return await handler(request)
-
-
-async def _within_limit(request: web.Request, handler: Handler, key: str) -> web.StreamResponse:
-    """Answer a request of a key that has not too many under way: it keeps no other key out."""
-    under_way = request.app[UNDER_WAY]
-    most = request.app[LIMITS].most_per_key
-    if under_way[key] >= most:
-        raise problems.TooManyRequests(most)
-    under_way[key] += 1
-    try:
-        return await handler(request)
-    finally:
-        under_way[key] -= 1
 
 
 def _problem_of(request: web.Request, error: web.HTTPException) -> problems.Problem:

@@ -118,10 +118,9 @@ def read_user_id(request: web.Request) -> int:
         InvalidRequest: it is not a user id.
     """
     try:
-        user_id: int = _USER_ID.deserialize(request.match_info["user_id"])
+        return _USER_ID.parse(request.match_info["user_id"])
     except ValidationError as error:
         raise InvalidRequest(_errors({"user_id": error.messages})) from None
-    return user_id
 
 
 def read_slug(request: web.Request) -> str:
@@ -188,9 +187,7 @@ def pointer(*path: str | int) -> str:
 
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(
-            body.decode(), parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object
-        )
+        return _DECODER.decode(body.decode())
     except (ValueError, RecursionError, ArithmeticError) as error:
         raise NotJson(f"the body is not JSON: {error}") from None
 
@@ -224,3 +221,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         ((repeated, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {repeated!r} is given more than once in one object")
     return result
+
+
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_object)

@@ -5,13 +5,17 @@ from typing import Any
 
 from aiohttp import hdrs, web
 from marshmallow import Schema
+from multidict import istr
 
 from segsvc.http.problems import Problem
 from segsvc.http.threads import in_thread
 from segsvc.observability.request_ids import REQUEST_ID
 
 # No guessing of content types, and no version of the server software.
-COMMON_HEADERS = {"X-Content-Type-Options": "nosniff", "Server": "segsvc"}
+COMMON_HEADERS: dict[str, str] = {
+    istr("X-Content-Type-Options"): "nosniff",
+    istr("Server"): "segsvc",
+}
 
 # Items that are dumped in some milliseconds.
 LONG_LIST = 100
@@ -51,5 +55,5 @@ def add_common_headers(response: web.StreamResponse, request_id: str) -> None:
     """Add the headers that every response has."""
     headers = response.headers
     headers[REQUEST_ID] = request_id
-    headers.update(COMMON_HEADERS)
+    headers.extend(COMMON_HEADERS)
     headers.setdefault(hdrs.CACHE_CONTROL, "no-store")

@@ -131,7 +131,3 @@ class Routes:
             return handler
 
         return declare
-
-
-# The routes of the application by their handlers.
-ROUTES = web.AppKey("routes", Mapping[Any, Route])

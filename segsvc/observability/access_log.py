@@ -2,6 +2,8 @@
 
 import logging
 import re
+from time import perf_counter
+from typing import cast
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -19,17 +21,22 @@ class AccessLog(AbstractAccessLogger):
     """Called by aiohttp after the last byte of each response, streams and errors included."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Record one request, which took `time` seconds."""
-        route = _template(request)
-        method = UNMATCHED if route == UNMATCHED else request.method
-        metrics.request_duration(method, route, response.status).observe(time)
+        """Record one request; aiohttp's `time` has whole milliseconds with uvloop's clock."""
+        ids = request_ids.CURRENT.get()
+        # Malformed HTTP is answered before it gets an id and a route.
+        resource = cast("web.Request", request).match_info.route.resource if ids else None
+        route, method = UNMATCHED, UNMATCHED
+        if resource:
+            route, method = resource.canonical, request.method
+        seconds = perf_counter() - ids.began_at if ids else time
+        metrics.REQUEST_DURATION.observe(seconds, (method, route, response.status))
         if self.logger.isEnabledFor(logging.INFO):
             logs.request_line(
                 method=request.method,
                 route=route,
                 path=without_signature(request.rel_url.raw_path),
                 status=response.status,
-                seconds=time,
+                seconds=seconds,
                 size=response.body_length,
                 remote=request.remote or "",
             )
@@ -43,12 +50,3 @@ def without_signature(path: str) -> str:
     if "signature" in path or ("%" in path and "signature" in unquote(unquote(path)).lower()):
         return re.split("%|signature", path, maxsplit=1)[0] + "..."
     return path
-
-
-def _template(request: web.BaseRequest) -> str:
-    """Return the path of the route, with parameter names instead of values."""
-    # Malformed HTTP is answered before it gets an id and a route.
-    if request_ids.CURRENT.get() and isinstance(request, web.Request):
-        resource = request.match_info.route.resource
-        return resource.canonical if resource else UNMATCHED
-    return UNMATCHED

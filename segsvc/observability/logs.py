@@ -87,7 +87,9 @@ class _Json(logging.Formatter):
             "message": record.getMessage(),
         }
         if ids := request_ids.CURRENT.get():
-            line |= {name: value for name, value in ids._asdict().items() if value}
+            line["request_id"] = ids.request_id
+            if ids.trace_id:
+                line["trace_id"] = ids.trace_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)

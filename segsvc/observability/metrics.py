@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,11 +12,12 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from segsvc.observability.histograms import Histogram
 
 # If this variable is set when prometheus_client is imported, several processes count together, in
 # files of that folder.
@@ -32,11 +32,14 @@ REQUEST_DURATION = Histogram(
     "Time from the head of a request to the end of its response, by route.",
     ["method", "route", "status"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+    folder=os.environ.get(FOLDER),
 )
 READS_PER_QUERY = Histogram(
     "segsvc_reads_per_query",
     "Users whose segments were read by one query.",
+    [],
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+    folder=os.environ.get(FOLDER),
 )
 POOL_IN_USE = Gauge(
     "segsvc_pool_connections_in_use",
@@ -80,10 +83,9 @@ DATABASE_WRITABLE = Gauge(
 )
 
 
-@cache  # the lookup of a series takes longer than counting, and there are few label values
-def request_duration(method: str, route: str, status: int) -> Histogram:
-    """Return the series of a method, route and status."""
-    return REQUEST_DURATION.labels(method, route, str(status))
+_HISTOGRAMS = (REQUEST_DURATION, READS_PER_QUERY)
+for _histogram in _HISTOGRAMS:
+    REGISTRY.register(_histogram)
 
 
 def exposition() -> bytes:
@@ -92,6 +94,8 @@ def exposition() -> bytes:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
+    for histogram in _HISTOGRAMS:
+        registry.register(histogram)
     return generate_latest(registry)
 
 
