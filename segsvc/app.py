@@ -68,7 +68,7 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
             app[READINESS] = Readiness(pool)
             async with (
                 loop_monitor.measured(),
-                evaluations.opened(app[reads.READS], pool) as app[evaluations.EVALUATIONS],
+                evaluations.opened(dsn, app[reads.READS]) as app[evaluations.EVALUATIONS],
                 KeptConnection(dsn) as for_keys,
                 KeyCache(for_keys, anonymous=anonymous).refreshed() as app[KEY_CACHE],
             ):

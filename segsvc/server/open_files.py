@@ -9,8 +9,9 @@ from segsvc.settings import Limits
 
 log = logging.getLogger(__name__)
 
-# Connections that a process keeps besides the pool: for reads, evaluations and keys.
-KEPT_CONNECTIONS = 3
+# Connections that a process keeps besides the pool: for reads, changes, evaluations of one flag and
+# of all, and keys.
+KEPT_CONNECTIONS = 5
 
 # Connections of clients that get a 503 and are closed; more than these get no answer.
 REFUSED_CLIENTS = 50

@@ -1,12 +1,9 @@
 """Evaluation of flags: whether a user is in a segment, and by what.
 
-The value comes from the batched reads of current segments. The facts for the reason are queried at
-the same time, in batches too. Nothing is cached: each evaluation sees everything committed before
-it. Only one of the two queries may see a write that commits meanwhile; the reason is always made to
-agree with the value.
+Value and reason come from one statement, in batches on kept connections, like the reads of current
+segments. Nothing is cached: each evaluation sees everything that was committed before it.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +14,7 @@ from aiohttp import web
 from segsvc.api.ofrep import store
 from segsvc.api.users.reads import Reads
 from segsvc.db.batching import Batcher
-from segsvc.db.pool import Connection, Pool, connection
+from segsvc.db.pool import KeptConnection
 from segsvc.db.quotas import Quota
 
 
@@ -41,16 +38,13 @@ class Flag:
 
 
 class Evaluations:
-    """Evaluates flags, with `reads` and with connections of `pool`."""
+    """Evaluates flags: single ones on one kept connection, all flags of a user on another."""
 
-    def __init__(self, reads: Reads, pool: Pool) -> None:
+    def __init__(self, single: KeptConnection, all_flags: KeptConnection, reads: Reads) -> None:
+        """`reads` make users known."""
         self._reads = reads
-        self._facts: Batcher[tuple[int, str], asyncpg.Record] = Batcher(
-            lambda: connection(pool), store.find
-        )
-        self._live_segments: Batcher[None, dict[str, bool]] = Batcher(
-            lambda: connection(pool), _list_live
-        )
+        self._flags: Batcher[tuple[int, str], asyncpg.Record] = Batcher(single.lend, store.evaluate)
+        self._all_flags: Batcher[int, asyncpg.Record] = Batcher(all_flags.lend, store.evaluate_all)
 
     async def evaluate(self, user_id: int, slug: str, quota: Quota) -> Flag | None:
         """Return the flag of the live segment `slug`, or None; the user is known from now on.
@@ -59,12 +53,10 @@ class Evaluations:
             QuotaUsedUp: the user is not known, and `quota` has none left.
             Unavailable: the database cannot be used at the moment.
         """
-        slugs, facts = await asyncio.gather(
-            self._reads.list_now(user_id, quota), self._facts.ask((user_id, slug))
-        )
-        if not facts["live"]:
-            return None
-        return _flag(slug, slug in slugs, automatic=facts["automatic"], by_hand=facts["by_hand"])
+        row = await self._flags.ask((user_id, slug))
+        if not row["known"]:
+            await self._reads.make_known(user_id, quota)
+        return _flag(slug, row["automatic"], row["by_hand"], row["member"]) if row["live"] else None
 
     async def evaluate_all(self, user_id: int, quota: Quota) -> list[Flag]:
         """Return the flags of all live segments by their slugs; the user is known from now on.
@@ -73,42 +65,33 @@ class Evaluations:
             QuotaUsedUp: the user is not known, and `quota` has none left.
             Unavailable: the database cannot be used at the moment.
         """
-        slugs, automatic = await asyncio.gather(
-            self._reads.list_now(user_id, quota), self._live_segments.ask(None)
-        )
-        unclear = [slug for slug in slugs if automatic.get(slug)]
-        facts = await asyncio.gather(*(self._facts.ask((user_id, slug)) for slug in unclear))
-        by_hand = {slug for slug, fact in zip(unclear, facts, strict=True) if fact["by_hand"]}
-        current = set(slugs)
-        return [
-            _flag(slug, slug in current, automatic=is_automatic, by_hand=slug in by_hand)
-            for slug, is_automatic in automatic.items()
-        ]
+        row = await self._all_flags.ask(user_id)
+        if not row["known"]:
+            await self._reads.make_known(user_id, quota)
+        columns = [row[name] or () for name in ("slugs", "automatic", "by_hand", "member")]
+        return [_flag(*values) for values in zip(*columns, strict=True)]
 
     async def close(self) -> None:
         """Stop at once and cancel what is under way."""
-        await self._facts.close()
-        await self._live_segments.close()
+        await self._flags.close()
+        await self._all_flags.close()
 
 
 EVALUATIONS = web.AppKey("evaluations", Evaluations)
 
 
 @asynccontextmanager
-async def opened(reads: Reads, pool: Pool) -> AsyncIterator[Evaluations]:
-    """Yield evaluations with `reads` and `pool`, and close them afterwards."""
-    evaluations = Evaluations(reads, pool)
-    try:
-        yield evaluations
-    finally:
-        await evaluations.close()
+async def opened(dsn: str, reads: Reads) -> AsyncIterator[Evaluations]:
+    """Yield evaluations in the database at `dsn`, and close them afterwards."""
+    async with KeptConnection(dsn) as single, KeptConnection(dsn) as all_flags:
+        evaluations = Evaluations(single, all_flags, reads)
+        try:
+            yield evaluations
+        finally:
+            await evaluations.close()
 
 
-def _flag(slug: str, value: bool, *, automatic: bool, by_hand: bool) -> Flag:  # noqa: FBT001
-    if value and (by_hand or not automatic):
-        return Flag(slug, value, "TARGETING_MATCH")
-    return Flag(slug, value, "SPLIT" if automatic else "STATIC")
-
-
-async def _list_live(conn: Connection, asked: list[None]) -> list[dict[str, bool]]:
-    return [await store.list_live(conn)] * len(asked)
+def _flag(slug: str, automatic: bool, by_hand: bool, member: bool) -> Flag:  # noqa: FBT001 (a row)
+    if member and (by_hand or not automatic):
+        return Flag(slug, member, "TARGETING_MATCH")
+    return Flag(slug, member, "SPLIT" if automatic else "STATIC")

@@ -4,7 +4,8 @@ from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from segsvc.http.fields import Slug, UserIdOrText
+from segsvc.db.values import MAX_USER_ID
+from segsvc.http.fields import Slug, UserIdOrText, decimal
 from segsvc.http.requests import failures
 
 
@@ -117,6 +118,11 @@ def user_id_of(data: Any) -> int:
     Raises:
         EvaluationFailure: it is not an evaluation request, or has no valid targeting key.
     """
+    match data:  # most bodies need no schema, which takes ten times as long
+        case {"context": {"targetingKey": str(key)}}:
+            number = decimal(key)
+            if number is not None and number <= MAX_USER_ID:
+                return number
     try:
         user_id: int | None = EVALUATION.load(data)["context"]["user_id"]
     except ValidationError as error:

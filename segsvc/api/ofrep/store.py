@@ -1,4 +1,4 @@
-"""Statements for evaluations, besides the reads of users."""
+"""Statements for evaluations."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,16 @@ import asyncpg
 from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
 
-FIND = statement("ofrep/find")
-LIST_LIVE = statement("ofrep/list_live")
+EVALUATE = statement("ofrep/evaluate")
+EVALUATE_ALL = statement("ofrep/evaluate_all")
 
 
-async def find(conn: Connection, pairs: Sequence[tuple[int, str]]) -> list[asyncpg.Record]:
-    """Return for each (user id, slug): `live`, `automatic`, `by_hand`."""
-    return await conn.fetch(FIND, [user_id for user_id, _ in pairs], [slug for _, slug in pairs])
+async def evaluate(conn: Connection, pairs: Sequence[tuple[int, str]]) -> list[asyncpg.Record]:
+    """Return for each (user id, slug): `live`, `automatic`, `by_hand`, `member`, `known`."""
+    user_ids, slugs = [user_id for user_id, _ in pairs], [slug for _, slug in pairs]
+    return await conn.fetch(EVALUATE, user_ids, slugs)
 
 
-async def list_live(conn: Connection) -> dict[str, bool]:
-    """Return whether each live segment is automatic, by slug, in the order of the slugs."""
-    return {row["slug"]: row["automatic"] for row in await conn.fetch(LIST_LIVE)}
+async def evaluate_all(conn: Connection, user_ids: Sequence[int]) -> list[asyncpg.Record]:
+    """Return for each user `known`, and lists: `slugs`, `automatic`, `by_hand`, `member`."""
+    return await conn.fetch(EVALUATE_ALL, user_ids)

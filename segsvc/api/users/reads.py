@@ -40,8 +40,7 @@ class Reads:
         """
         row = await self._reads.ask(user_id)
         if not row["known"]:
-            quota.take(1)
-            await self._register(user_id)
+            await self.make_known(user_id, quota)
         segments: list[str] = row["segments"]
         return segments
 
@@ -50,8 +49,13 @@ class Reads:
         await self._reads.close()
         await self._registrations.close()
 
-    async def _register(self, user_id: int) -> None:
-        """Make a user known; a failure is logged and does not fail the read."""
+    async def make_known(self, user_id: int, quota: Quota) -> None:
+        """Make a user known; a failure is logged and does not fail the read.
+
+        Raises:
+            QuotaUsedUp: `quota` has none left.
+        """
+        quota.take(1)
         try:
             async with asyncio.timeout(store.REGISTER_TIMEOUT):
                 await self._registrations.ask(user_id)

@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 
 from segsvc.api.ofrep import store
+from segsvc.api.ofrep.evaluations import Flag
+from segsvc.api.ofrep.schemas import FLAG
+from segsvc.api.ofrep.schemas import FLAGS as FLAGS_ANSWER
 from segsvc.db.pool import Connection
+from segsvc.http.responses import json_response
 from tests.api_calls import change, create, set_percent
 from tests.conftest import Client
 
@@ -51,12 +55,24 @@ async def test_reasons(client: Client) -> None:
 
 
 async def test_kept_out_is_not_by_hand(client: Client, conn: Connection) -> None:
-    """An exclusion by hand is never given as a reason to be in, even if a read missed it."""
+    """An exclusion by hand is never given as a reason to be in."""
     await create(client, "ALL", 100)
     await change(client, 1, remove=["ALL"])
-    pair, unknown = await store.find(conn, [(1, "ALL"), (1, "NONE")])
-    assert dict(pair) == {"live": True, "automatic": True, "by_hand": False}
-    assert dict(unknown) == {"live": False, "automatic": False, "by_hand": False}
+    pair, unknown = await store.evaluate(conn, [(1, "ALL"), (2, "NONE")])
+    assert dict(pair) == {
+        "live": True,
+        "automatic": True,
+        "by_hand": False,
+        "member": False,
+        "known": True,
+    }
+    assert dict(unknown) == {
+        "live": False,
+        "automatic": False,
+        "by_hand": False,
+        "member": False,
+        "known": False,
+    }
 
 
 async def test_many_at_once(client: Client) -> None:
@@ -221,6 +237,23 @@ async def test_all_flags(client: Client) -> None:
         ],
         "metadata": {},
     }
+
+
+async def test_bytes(client: Client) -> None:
+    """The text that is built by hand is what the schemas dump, byte for byte."""
+    await create(client, "Manual-1")
+    await create(client, "ALL", 100)
+    await change(client, 1, add=["Manual-1"])
+    flags = [Flag("ALL", value=True, reason="SPLIT")]
+    flags.append(Flag("Manual-1", value=True, reason="TARGETING_MATCH"))
+    for path, schema, value in (
+        (f"{FLAGS}/ALL", FLAG, flags[0]),
+        (f"{FLAGS}/Manual-1", FLAG, flags[1]),
+        (FLAGS, FLAGS_ANSWER, {"flags": flags, "metadata": {}}),
+    ):
+        response = await client.post(path, json=context("1"))
+        assert await response.read() == json_response(schema, value).body
+        assert response.headers["Content-Type"] == "application/json"
 
 
 async def test_entity_tag(client: Client) -> None:
