@@ -13,7 +13,7 @@ from segsvc.api.ofrep.handlers import ROUTES as OFREP
 from segsvc.api.reports.handlers import LINKS, LinkSettings
 from segsvc.api.reports.handlers import ROUTES as REPORTS
 from segsvc.api.segments.handlers import ROUTES as SEGMENTS
-from segsvc.api.users import reads
+from segsvc.api.users import reads, writes
 from segsvc.api.users.handlers import ROUTES as USERS
 from segsvc.auth.keys import KEY_CACHE, KeyCache
 from segsvc.db import migrations, state
@@ -68,6 +68,7 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
             app[READINESS] = Readiness(pool)
             async with (
                 loop_monitor.measured(),
+                writes.opened(dsn, pool, limits) as app[writes.WRITES],
                 evaluations.opened(dsn, app[reads.READS]) as app[evaluations.EVALUATIONS],
                 KeptConnection(dsn) as for_keys,
                 KeyCache(for_keys, anonymous=anonymous).refreshed() as app[KEY_CACHE],

@@ -36,9 +36,12 @@ class Batcher(Generic[Question, Answer]):
     def __init__(
         self,
         lend: Callable[[], AbstractAsyncContextManager[Connection]],
-        query: Callable[[Connection, list[Question]], Awaitable[Sequence[Answer]]],
+        query: Callable[[Connection, list[Question]], Awaitable[Sequence[Answer | Exception]]],
     ) -> None:
-        """`lend` acquires a connection for a query; `query` returns an answer for each question."""
+        """`lend` acquires a connection for a query.
+
+        `query` returns for each question an answer, or an exception, which only its asker gets.
+        """
         self._lend = lend
         self._query = query
         self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
@@ -48,7 +51,7 @@ class Batcher(Generic[Question, Answer]):
         """Return the answer to `question`, from a query sent after this call.
 
         Raises:
-            Exception: what the query raised, or acquiring a connection for it.
+            Exception: what the query raised, or returned for it, or acquiring a connection.
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, answer))
@@ -83,7 +86,11 @@ class Batcher(Generic[Question, Answer]):
                 if batch:
                     answers = await self._query(conn, [question for question, _ in batch])
                     for (_, future), answer in zip(batch, answers, strict=True):
-                        if not future.done():
+                        if future.done():
+                            continue
+                        if isinstance(answer, Exception):
+                            future.set_exception(answer)
+                        else:
                             future.set_result(answer)
         except Exception as error:  # noqa: BLE001 (it is raised where the answer is awaited)
             if batch is self._waiting:

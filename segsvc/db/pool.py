@@ -193,8 +193,9 @@ async def _skip_reset(conn: Connection) -> None:
 class KeptConnection:
     """A connection that is kept open for one user; a broken one is replaced at the next use."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, settings: Mapping[str, str] = KEPT_SESSION) -> None:
         self._dsn = dsn
+        self._settings = settings
         self._conn: Connection | None = None
         self._pinned = False
 
@@ -211,17 +212,19 @@ class KeptConnection:
         """Lend the connection; it serves one caller at a time.
 
         Raises:
-            Unavailable: the connection cannot be opened, breaks, or is too slow.
+            Unavailable: the connection cannot be opened, breaks, or is too slow, or the server
+                cannot work.
         """
         with _translated():
             if self._conn is None or self._conn.is_closed():
-                self._conn = await _connect(self._dsn, KEPT_SESSION, ACQUIRE_TIMEOUT)
+                self._conn = await _connect(self._dsn, self._settings, ACQUIRE_TIMEOUT)
                 self._pinned = False
             try:
                 if not self._pinned:
-                    await pin(self._conn, KEPT_SESSION)
+                    await pin(self._conn, self._settings)
                     self._pinned = True
-                yield self._conn
+                async with _explained(self._conn):
+                    yield self._conn
             except BaseException:
                 # The rest of a failed or cancelled query is discarded with the connection.
                 self._conn.terminate()
@@ -254,12 +257,12 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
 
 
 class Turns:
-    """Requests that take turns, of which so many may wait."""
+    """Requests that take turns, so many at once, of which so many may wait."""
 
-    def __init__(self, waiting: int) -> None:
-        self._waiting = waiting
+    def __init__(self, waiting: int, at_once: int = 1) -> None:
+        self._most = waiting + at_once
         self.asking = 0
-        self._turn = asyncio.Lock()
+        self._turns = asyncio.Semaphore(at_once)
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[None]:
@@ -268,11 +271,11 @@ class Turns:
         Raises:
             PoolExhausted: too many wait for one already.
         """
-        if self.asking > self._waiting:
+        if self.asking >= self._most:
             raise PoolExhausted
         self.asking += 1
         try:
-            async with self._turn:
+            async with self._turns:
                 yield
         finally:
             self.asking -= 1

@@ -51,6 +51,9 @@ SESSION = {
 # PostgreSQL plans it each time, because a plan for one user looks cheaper than one for any number.
 KEPT_SESSION = SESSION | {"plan_cache_mode": "force_generic_plan"}
 
+# For changes that go together: one that waits longer for a lock delays all others.
+WRITE_SESSION = KEPT_SESSION | {"lock_timeout": "50ms"}
+
 # For reports and imports, whose clients may be slow.
 LONG_SESSION = SESSION | {
     "statement_timeout": "1h",

@@ -1,16 +1,16 @@
 -- sql/members/change.sql
 -- Adds the users of a file to a segment, or removes them from it.
--- Needs: members/lock_segment, members/analyze_staged, members/lock_users.
+-- Needs: members/analyze_staged, members/lock_segment.
 --
 -- $1 segment_id bigint
--- $2 now        timestamptz, read after the users were locked
+-- $2 now        timestamptz, read after the segment was locked
 -- $3 included   boolean, true to add and false to remove
 -- $4 since      timestamptz, the start of what is added, after $2; null for now
 -- $5 until      timestamptz, the end of what is added, after the start; null for no end
 -- $6 actor      text, null without an API key
 --
 -- Returns: one row: changed bigint, the number of users for whom something changed
--- Locks:   the periods that it closes, moves or deletes; the locks of the users exclude other
+-- Locks:   the periods that it closes, moves or deletes; the lock of the segment excludes other
 --          writers
 -- Index:   membership_segment_id_user_id_idx
 --

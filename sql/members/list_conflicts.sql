@@ -1,9 +1,9 @@
 -- sql/members/list_conflicts.sql
 -- Lists the users of a file who are, or will be, by hand elsewhere in the layer of a segment.
--- Needs: members/lock_users.
+-- Needs: members/lock_segment.
 --
 -- $1 segment_id bigint
--- $2 now        timestamptz, read after the users were locked
+-- $2 now        timestamptz, read after the segment was locked
 -- $3 since      timestamptz, the start of what is added; null for now
 -- $4 until      timestamptz, the end of what is added; null for no end
 -- $5 limit      bigint
@@ -11,7 +11,7 @@
 -- Returns: a row each, in the order of the file: place bigint, of the user among the user ids of
 --          the file, from 1; user_id bigint, elsewhere text, the slug of the other segment;
 --          ends_at timestamptz, null without an end
--- Locks:   none; the locks of the users exclude other writers
+-- Locks:   none; the locks of the segments exclude other writers
 -- Index:   membership_segment_id_user_id_idx, segment_pkey
 --
 -- The ids were copied in the order of the file, and nothing was deleted: their places follow from

@@ -1,28 +1,50 @@
 -- sql/members/lock_segment.sql
--- Locks a live segment for a change of many of its members.
+-- Locks a live segment for a change of many of its members, then reads the clock.
+-- Needs: members/lock_slugs, members/lock_layer.
 --
--- $1 slug text
+-- $1 slug     text
+-- $2 layer_id bigint, of its layer, null outside layers
 --
--- Returns: one row: id bigint, ends_at timestamptz, null without an end, layer_id bigint, null
---          outside layers; or none
--- Locks:   the slug, shared (see segments/lock_slug), then the segment FOR KEY SHARE
--- Index:   segment_slug_deleted_at_key
+-- Returns: one row: id bigint, ends_at timestamptz, null without an end, locked_at timestamptz; or
+--          none
+-- Locks:   the segment, and the others in the layer, FOR NO KEY UPDATE, in the order of their ids
+-- Index:   segment_slug_deleted_at_key, layer_segment_layer_id_idx
+--
+-- A change of a user locks its segments FOR SHARE, so it waits if it is about one of these. Changes
+-- of the same users in other segments go on.
 
--- MATERIALIZED and count(*): the slug is locked before the segment.
-WITH slug_lock AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock_shared(1936026483, slug.bucket)
-    FROM (SELECT (hashtextextended($1::text, 0) & 255)::integer AS bucket) AS slug
+-- MATERIALIZED: the rows are locked before the clock is read.
+WITH locked AS MATERIALIZED (
+    SELECT
+        s.id,
+        s.slug,
+        s.deleted_at
+    FROM segment AS s
+    WHERE
+        s.id IN (
+            SELECT mine.id
+            FROM segment AS mine
+            WHERE mine.slug = $1::text AND mine.deleted_at > clock_timestamp()
+            UNION ALL
+            SELECT l.segment_id
+            FROM layer_segment AS l
+            WHERE l.layer_id = $2::bigint AND l.valid_to > clock_timestamp()
+        )
+    ORDER BY s.id
+    FOR NO KEY UPDATE
+),
+
+timed AS MATERIALIZED (
+    SELECT clock_timestamp() AS locked_at
+    -- count(*) needs all locks.
+    FROM (SELECT count(*) AS segments FROM locked) AS after_locks
 )
 
+-- The life may have ended while this waited for the locks.
 SELECT
-    s.id,
-    nullif(s.deleted_at, 'infinity') AS ends_at,
-    (
-        SELECT l.layer_id
-        FROM layer_segment AS l
-        WHERE l.segment_id = s.id AND l.valid_to > clock_timestamp()
-    ) AS layer_id
-FROM (SELECT count(*) AS slug_locks FROM slug_lock) AS after_slug_lock
-CROSS JOIN segment AS s
-WHERE s.slug = $1::text AND s.deleted_at > clock_timestamp()
-FOR KEY SHARE OF s
+    locked.id,
+    timed.locked_at,
+    nullif(locked.deleted_at, 'infinity') AS ends_at
+FROM timed
+CROSS JOIN locked
+WHERE locked.slug = $1::text AND locked.deleted_at > timed.locked_at

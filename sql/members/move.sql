@@ -1,15 +1,15 @@
 -- sql/members/move.sql
 -- Ends what the users of a file are in by hand elsewhere in the layer of a segment.
--- Needs: members/lock_users, members/change.
+-- Needs: members/lock_segment, members/change.
 --
 -- $1 segment_id bigint
--- $2 now        timestamptz, read after the users were locked
+-- $2 now        timestamptz, read after the segment was locked
 -- $3 since      timestamptz, the start of what was added; null for now
 -- $4 until      timestamptz, the end of what was added; null for no end
 -- $5 actor      text, null without an API key
 --
 -- Returns: nothing
--- Locks:   the periods that it closes or deletes; the locks of the users exclude other writers
+-- Locks:   the periods that it closes or deletes; the locks of the segments exclude other writers
 -- Index:   membership_segment_id_user_id_idx
 --
 -- It does what users/move does, for the users in the temporary table `staged`.

@@ -1,9 +1,9 @@
 -- sql/members/skip_conflicts.sql
 -- Leaves out the users of a file who are, or will be, by hand elsewhere in the layer of a segment.
--- Needs: members/lock_users.
+-- Needs: members/lock_segment.
 --
 -- $1 segment_id bigint
--- $2 now        timestamptz, read after the users were locked
+-- $2 now        timestamptz, read after the segment was locked
 -- $3 since      timestamptz, the start of what is added; null for now
 -- $4 until      timestamptz, the end of what is added; null for no end
 --

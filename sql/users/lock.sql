@@ -1,18 +1,19 @@
 -- sql/users/lock.sql
--- Locks live segments, then a user, who is registered if necessary, then reads the clock.
+-- Locks live segments, then users, who are registered if necessary, then reads the clock.
 --
--- $1 user_id bigint
--- $2 slugs   text[]
+-- $1 user_ids bigint[]
+-- $2 slugs    text[]
 --
 -- Returns: one row: ids bigint[], slugs text[], ends timestamptz[] and layers bigint[] of the
 --          segments that are live at locked_at, null without an end and outside layers;
---          locked_at timestamptz
+--          registered bigint[], the users who were not known; locked_at timestamptz
 -- Locks:   the slugs, shared, in the order of their buckets (see segments/lock_slug), the segments
---          FOR KEY SHARE in the order of their ids, then the row of the user
+--          FOR SHARE in the order of their ids, then the rows of the users in the order of theirs
 -- Index:   segment_slug_deleted_at_key, users_pkey
 --
 -- Each step reads from the step before it, which fixes the order of the locks. The clock is read
--- last: a life may end while this waits.
+-- last: a life may end while this waits. A file locks its segment so that FOR SHARE waits for it
+-- (members/lock_segment), and needs no locks of users.
 
 -- MATERIALIZED: evaluated once and as a whole, before the next step.
 WITH slug_locks AS MATERIALIZED (
@@ -34,24 +35,28 @@ locked_segments AS MATERIALIZED (
     CROSS JOIN segment AS s
     WHERE s.slug = ANY($2::text[]) AND s.deleted_at > now()
     ORDER BY s.id
-    FOR KEY SHARE OF s
+    FOR SHARE OF s
 ),
 
-locked_user AS (
+registered AS (
     INSERT INTO users AS u (id, first_seen_at)
     SELECT
-        $1::bigint AS id,
+        asked.id,
         clock_timestamp() AS first_seen_at
     FROM (SELECT count(*) AS segments FROM locked_segments) AS after_segment_locks
+    CROSS JOIN unnest($1::bigint[]) AS asked (id)
+    ORDER BY asked.id
     -- An update that never happens: it locks the row of a known user without rewriting it.
     ON CONFLICT (id) DO UPDATE SET first_seen_at = u.first_seen_at WHERE FALSE
     RETURNING u.id
 ),
 
 timed AS MATERIALIZED (
-    SELECT clock_timestamp() AS locked_at
-    -- count(*) needs the lock of the user.
-    FROM (SELECT count(*) AS users FROM locked_user) AS after_user_lock
+    SELECT
+        after_user_locks.ids AS registered,
+        clock_timestamp() AS locked_at
+    -- An aggregate needs the locks of all users.
+    FROM (SELECT array_agg(registered.id) AS ids FROM registered) AS after_user_locks
 ),
 
 live AS (
@@ -71,5 +76,6 @@ SELECT
     coalesce(array_agg(live.slug), '{}') AS slugs,
     coalesce(array_agg(live.ends_at), '{}') AS ends,
     coalesce(array_agg(live.layer_id), '{}') AS layers,
+    (SELECT coalesce(timed.registered, '{}') FROM timed) AS registered,
     (SELECT timed.locked_at FROM timed) AS locked_at
 FROM live

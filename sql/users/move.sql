@@ -1,16 +1,16 @@
 -- sql/users/move.sql
--- Ends what a user is in by hand elsewhere in the layers of segments that were added.
+-- Ends what users are in by hand elsewhere in the layers of segments that were added.
 -- Needs: users/lock, users/change.
 --
--- $1 user_id bigint
--- $2 now     timestamptz, read after the user was locked
--- $3 add     bigint[], ids of the segments
--- $4 since   timestamptz[], the start for each of them; null for now
--- $5 until   timestamptz[], the end for each of them; null for no end
--- $6 actor   text, null without an API key
+-- $1 now         timestamptz, read after the users were locked
+-- $2 user_ids    bigint[], one for each addition
+-- $3 segment_ids bigint[], ids of the segments
+-- $4 since       timestamptz[], the start for each of them; null for now
+-- $5 until       timestamptz[], the end for each of them; null for no end
+-- $6 actors      text[], null without an API key
 --
 -- Returns: nothing
--- Locks:   the periods that it closes or deletes; the lock of the user excludes other writers
+-- Locks:   the periods that it closes or deletes; the locks of the users exclude other writers
 -- Index:   membership_pkey, membership_segment_id_user_id_idx
 --
 -- What covers the start ends there; what is planned between the start and the end is deleted. An
@@ -19,27 +19,30 @@
 -- MATERIALIZED: as of before the writes.
 WITH met AS MATERIALIZED (
     SELECT
+        m.user_id,
         m.segment_id,
         m.valid_from,
         m.valid_to,
-        min(coalesce(a.since, $2::timestamptz)) AS moved_at,
+        min(a.actor) AS actor,
+        min(coalesce(a.since, $1::timestamptz)) AS moved_at,
         m.planned
-        AND m.valid_from > $2::timestamptz
-        AND m.valid_from >= min(coalesce(a.since, $2::timestamptz)) AS is_plan
+        AND m.valid_from > $1::timestamptz
+        AND m.valid_from >= min(coalesce(a.since, $1::timestamptz)) AS is_plan
     FROM
-        unnest($3::bigint[], $4::timestamptz[], $5::timestamptz[]) AS a (segment_id, since, until)
+        unnest($2::bigint[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[])
+            AS a (user_id, segment_id, since, until, actor)
     INNER JOIN elsewhere AS e
         ON
-            a.segment_id = e.segment_id
-            AND e.user_id = $1::bigint
-            AND e.valid_to > coalesce(a.since, $2::timestamptz)
+            a.user_id = e.user_id
+            AND a.segment_id = e.segment_id
+            AND e.valid_to > coalesce(a.since, $1::timestamptz)
             AND e.valid_from < coalesce(a.until, 'infinity')
     INNER JOIN membership AS m
         ON
-            m.user_id = $1::bigint
+            e.user_id = m.user_id
             AND e.by_segment_id = m.segment_id
             AND e.began_at = m.valid_from
-    GROUP BY m.segment_id, m.valid_from, m.valid_to, m.planned
+    GROUP BY m.user_id, m.segment_id, m.valid_from, m.valid_to, m.planned
 ),
 
 cancelled AS (
@@ -47,7 +50,7 @@ cancelled AS (
     USING met
     WHERE
         met.is_plan
-        AND m.user_id = $1::bigint
+        AND m.user_id = met.user_id
         AND m.segment_id = met.segment_id
         AND m.valid_to = met.valid_to
     RETURNING m.segment_id
@@ -64,11 +67,11 @@ ended AS (
         valid_to = greatest(met.moved_at, met.valid_from + interval '1 microsecond'),
         moved = TRUE,
         removed = FALSE,
-        closed_by = $6::text
+        closed_by = met.actor
     FROM met
     WHERE
         NOT met.is_plan
-        AND m.user_id = $1::bigint
+        AND m.user_id = met.user_id
         AND m.segment_id = met.segment_id
         AND m.valid_to = met.valid_to
 )
@@ -80,6 +83,6 @@ CROSS JOIN met
 WHERE
     met.is_plan
     AND NOT m.included
-    AND m.user_id = $1::bigint
+    AND m.user_id = met.user_id
     AND m.segment_id = met.segment_id
     AND m.valid_to = met.valid_from

@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from segsvc.api.members.store import CHANGE, LOCK_USERS
+from segsvc.api.members.store import CHANGE, REGISTER
 from segsvc.api.reports import links
 from segsvc.api.reports.months import Month
 from segsvc.db import migrations
@@ -216,7 +216,7 @@ async def test_service_is_killed(dsn: str, log: Path) -> None:
             service = services.enter_context(served(dsn, log, port))
             async with Load(url) as load:
                 await session.post("/api/v1/segments", json={"slug": "IMPORTED"})
-                for whole, statement in ((False, "COPY"), (True, LOCK_USERS), (True, CHANGE)):
+                for whole, statement in ((False, "COPY"), (True, CHANGE), (True, REGISTER)):
                     sending = asyncio.create_task(send(whole=whole))
                     await reach(statement[:100])
                     service = await kill_and_start(service)

@@ -4,23 +4,24 @@ from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from datetime import datetime
 
-import asyncpg
-
 from segsvc.api.users.store import CHOICES as USER_CHOICES
 from segsvc.api.users.store import MOVE_USERS, REFUSE
 from segsvc.db.conditions import Conflict, ElsewhereInLayer, SegmentsNotLive
 from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
-from segsvc.db.values import Sink, Term, bounds_of, ended
+from segsvc.db.values import Sink, Term, bounds_of
 
 STAGE = statement("members/stage")
 ANALYZE_STAGED = statement("members/analyze_staged")
+LOCK_SLUGS = statement("members/lock_slugs")
+UNLOCK_SLUGS = statement("members/unlock_slugs")
+LOCK_LAYER = statement("members/lock_layer")
 LOCK_SEGMENT = statement("members/lock_segment")
-LOCK_USERS = statement("members/lock_users")
 LIST_CONFLICTS = statement("members/list_conflicts")
 SKIP_CONFLICTS = statement("members/skip_conflicts")
 CHANGE = statement("members/change")
 MOVE = statement("members/move")
+REGISTER = statement("members/register")
 LIST = statement("members/list")
 
 # A file may also leave out the users who are in another segment of the layer.
@@ -69,20 +70,21 @@ async def add(
         ElsewhereInLayer: users are in another segment of the layer, and that is to be refused: the
             first of them in the file; nothing was changed.
     """
-    segment, now = await _lock(conn, slug)
-    bounds = bounds_of({slug: term}, now, {slug: segment["ends_at"]})[slug]
+    segment = await _lock(conn, slug)
+    bounds = bounds_of({slug: term}, segment.now, {slug: segment.ends_at})[slug]
     skipped = 0
-    if segment["layer_id"] is not None:
+    if segment.in_layer:
         if on_conflict == REFUSE:
-            rows = await conn.fetch(LIST_CONFLICTS, segment["id"], now, *bounds, MAX_CONFLICTS)
+            rows = await conn.fetch(LIST_CONFLICTS, segment.id, segment.now, *bounds, MAX_CONFLICTS)
             if rows:
                 raise ElsewhereInLayer([Conflict(slug, **row) for row in rows])
         elif on_conflict == SKIP:
-            done = await conn.execute(SKIP_CONFLICTS, segment["id"], now, *bounds)
+            done = await conn.execute(SKIP_CONFLICTS, segment.id, segment.now, *bounds)
             skipped = int(done.rpartition(" ")[2])
-    changed = await conn.fetchval(CHANGE, segment["id"], now, True, *bounds, actor)  # noqa: FBT003
-    if segment["layer_id"] is not None and on_conflict == MOVE_USERS:
-        await conn.execute(MOVE, segment["id"], now, *bounds, actor)
+    changed = await conn.fetchval(CHANGE, segment.id, segment.now, True, *bounds, actor)  # noqa: FBT003
+    if segment.in_layer and on_conflict == MOVE_USERS:
+        await conn.execute(MOVE, segment.id, segment.now, *bounds, actor)
+    await conn.execute(REGISTER, segment.now)
     return Imported(changed, skipped)
 
 
@@ -92,20 +94,35 @@ async def remove(conn: Connection, slug: str, actor: str | None = None) -> Impor
     Raises:
         SegmentsNotLive: the slug is not live; nothing was changed.
     """
-    segment, now = await _lock(conn, slug)
-    changed = await conn.fetchval(CHANGE, segment["id"], now, False, None, None, actor)  # noqa: FBT003
+    segment = await _lock(conn, slug)
+    changed = await conn.fetchval(CHANGE, segment.id, segment.now, False, None, None, actor)  # noqa: FBT003
+    await conn.execute(REGISTER, segment.now)
     return Imported(changed)
 
 
-async def _lock(conn: Connection, slug: str) -> tuple[asyncpg.Record, datetime]:
-    """Lock a segment and the received users; return the segment and the time."""
-    segment = await conn.fetchrow(LOCK_SEGMENT, slug)
-    if segment is None:
+@dataclass(frozen=True)
+class _Locked:
+    """A live segment that is locked, and the time that was read then."""
+
+    id: int
+    now: datetime
+    ends_at: datetime | None
+    in_layer: bool
+
+
+async def _lock(conn: Connection, slug: str) -> _Locked:
+    """Lock a segment, and the others in its layer, for a change of many members.
+
+    Raises:
+        SegmentsNotLive: the slug is not live.
+    """
+    buckets = [row["bucket"] for row in await conn.fetch(LOCK_SLUGS, slug)]
+    layer_id = await conn.fetchval(LOCK_LAYER, slug)
+    row = await conn.fetchrow(LOCK_SEGMENT, slug, layer_id)
+    await conn.execute(UNLOCK_SLUGS, buckets)
+    if row is None:
         raise SegmentsNotLive({slug})
-    now: datetime = await conn.fetchval(LOCK_USERS)
-    if ended(segment["ends_at"], now):  # while this waited for the users
-        raise SegmentsNotLive({slug})
-    return segment, now
+    return _Locked(row["id"], row["locked_at"], row["ends_at"], layer_id is not None)
 
 
 async def list_page(

@@ -17,6 +17,7 @@ from segsvc.api.users.schemas import (
     USERS_SEGMENTS,
     UserChange,
 )
+from segsvc.api.users.writes import WRITES
 from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
 from segsvc.db import clock
@@ -81,10 +82,9 @@ async def change_user(request: web.Request) -> web.Response:
     user_id = read_user_id(request)
     change: UserChange = await read_body(request, USER_CHANGE)
     add = {addition.slug: addition.term for addition in change.add}
-    wanted = store.Change(add, change.remove, change.on_conflict)
+    wanted = store.Change(user_id, add, change.remove, change.on_conflict, actor(request))
     try:
-        async with connection(request.app[POOL]) as conn, conn.transaction():
-            changed = await store.change(conn, user_id, wanted, actor(request))
+        changed = await request.app[WRITES].change(wanted)
     except SegmentsNotLive as error:
         raise _unknown_segments(change, error.slugs) from None
     except ElsewhereInLayer as error:
@@ -99,7 +99,7 @@ async def change_user(request: web.Request) -> web.Response:
     except PastExpiry as error:
         ends = {a.end_place: None for a in change.add if a.slug in error.slugs}
         raise refusal(error.detail, *ends) from None
-    # Read together with other reads, after the commit: the transaction is one round trip shorter.
+    # Read together with other reads, after the commit.
     segments = await request.app[reads.READS].list_now(user_id, quota_of(request))
     return json_response(
         CHANGED_USER,

@@ -1,21 +1,31 @@
 """Statements about users. The caller owns the transaction."""
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any, Self
 
 import asyncpg
 
-from segsvc.db.conditions import Conflict, ElsewhereInLayer, SameLayer, SegmentsNotLive
+from segsvc.db.conditions import (
+    Conflict,
+    ElsewhereInLayer,
+    PastExpiry,
+    PastStart,
+    SameLayer,
+    SegmentsNotLive,
+    StartAfterEnd,
+)
 from segsvc.db.pool import FAULTS, READ_ONLY_FAULT, Connection
 from segsvc.db.quotas import Quota
 from segsvc.db.sql import statement
-from segsvc.db.values import Term, bounds_of
+from segsvc.db.values import Bounds, Term, bounds_of
 
 LOCK = statement("users/lock")
+LIST_FREE = statement("users/list_free")
 LIST_CONFLICTS = statement("users/list_conflicts")
 CHANGE = statement("users/change")
 MOVE = statement("users/move")
@@ -44,9 +54,16 @@ class Change:
     `on_conflict` says what becomes of memberships by hand in other segments of the layer.
     """
 
+    user_id: int
     add: Mapping[str, Term]
     remove: Sequence[str]
     on_conflict: str = REFUSE
+    actor: str | None = None
+
+    @property
+    def slugs(self) -> set[str]:
+        """All segments that it names."""
+        return {*self.add, *self.remove}
 
 
 @dataclass(frozen=True)
@@ -102,47 +119,148 @@ class Event:
     actor: str | None
 
 
-async def change(
-    conn: Connection, user_id: int, wanted: Change, actor: str | None = None
-) -> Changed:
-    """Add a user to segments and remove the user from others.
+# Why a change is refused: some of its slugs are not live, its memberships would start in the past,
+# or not before the ends of their segments, or end before they start, its segments are in one layer,
+# or the user is in another segment of a layer.
+REFUSALS = (SegmentsNotLive, PastStart, StartAfterEnd, PastExpiry, SameLayer, ElsewhereInLayer)
+Refusal = SegmentsNotLive | PastStart | StartAfterEnd | PastExpiry | SameLayer | ElsewhereInLayer
+
+
+class NewUsersRefused(Exception):  # noqa: N818 (a condition that the caller answers for)
+    """Changes of users who were not known are refused, and the caller rolls back: they stay so."""
+
+    def __init__(self, refused: Mapping[int, Refusal]) -> None:
+        super().__init__(len(refused))
+        self.refused = refused
+
+
+async def change(conn: Connection, wanted: Sequence[Change]) -> dict[int, Changed | Refusal]:
+    """Change the segments of different users; a change that is refused changes nothing.
+
+    Return what became of the changes, by user id.
 
     Raises:
-        SegmentsNotLive: some of the slugs are not live; nothing was changed.
-        PastStart: some of the memberships would start in the past; nothing was changed.
-        StartAfterEnd: some of their segments would have ended; nothing was changed.
-        PastExpiry: some of them would end before they start; nothing was changed.
-        SameLayer: some of the segments to add are in one layer; nothing was changed.
-        ElsewhereInLayer: the user is in another segment of a layer, and that is to be refused;
-            nothing was changed.
+        NewUsersRefused: changes of new users are refused.
     """
-    lock = await conn.fetchrow(LOCK, user_id, [*wanted.add, *wanted.remove])
-    assert lock is not None
-    ids = dict(zip(lock["slugs"], lock["ids"], strict=True))
-    if unknown := {*wanted.add, *wanted.remove} - ids.keys():
-        raise SegmentsNotLive(unknown)
-    now = lock["locked_at"]
-    bounds = bounds_of(wanted.add, now, dict(zip(lock["slugs"], lock["ends"], strict=True)))
-    starts, ends = [start for start, _ in bounds.values()], [end for _, end in bounds.values()]
-    adding = (user_id, now, [ids[slug] for slug in bounds], starts, ends)
-    removed = [ids[slug] for slug in set(wanted.remove)]
-    slugs = {segment_id: slug for slug, segment_id in ids.items()}
-    layers = dict(zip(lock["slugs"], lock["layers"], strict=True))
-    in_layers = [slug for slug in bounds if layers[slug] is not None]
-    times = Counter(layers[slug] for slug in in_layers)
-    if together := {slug for slug in in_layers if times[layers[slug]] > 1}:
-        raise SameLayer(together)
-    if in_layers and wanted.on_conflict == REFUSE:
-        rows = await conn.fetch(LIST_CONFLICTS, *adding, removed)
-        if rows:
-            raise ElsewhereInLayer([Conflict(slugs[id_], *row) for id_, *row in rows])
-    rows = await conn.fetch(CHANGE, *adding, removed, actor)
-    if in_layers and wanted.on_conflict == MOVE_USERS:
-        await conn.execute(MOVE, *adding, actor)
-    return Changed(
-        added=sorted(slugs[row["segment_id"]] for row in rows if row["included"]),
-        removed=sorted(slugs[row["segment_id"]] for row in rows if not row["included"]),
-    )
+    user_ids = [change.user_id for change in wanted]
+    slugs = {slug for change in wanted for slug in change.slugs}
+    row = await conn.fetchrow(LOCK, user_ids, list(slugs))
+    assert row is not None
+    locked = _Locked.of(row)
+    refused: dict[int, Refusal] = {}
+    allowed = []
+    for each in wanted:
+        try:
+            allowed.append((each, locked.bounds_of(each)))
+        except REFUSALS as refusal:
+            refused[each.user_id] = refusal
+    for user_id, conflicts in (await _find_conflicts(conn, locked, allowed)).items():
+        refused[user_id] = ElsewhereInLayer(conflicts)
+    if not refused.keys().isdisjoint(row["registered"]):
+        raise NewUsersRefused(refused)
+    allowed = [(each, bounds) for each, bounds in allowed if each.user_id not in refused]
+    return refused | await _apply(conn, locked, allowed)
+
+
+async def list_free(conn: Connection, slugs: set[str]) -> set[str]:
+    """Return which of the live segments could be locked at once, and hold them locked."""
+    return {row["slug"] for row in await conn.fetch(LIST_FREE, list(slugs))}
+
+
+async def _find_conflicts(
+    conn: Connection, locked: "_Locked", changes: Sequence[tuple[Change, Mapping[str, Bounds]]]
+) -> dict[int, list[Conflict]]:
+    """Return where users are in another segment of a layer, if that is to be refused."""
+    additions = [
+        (each.user_id, locked.ids[slug], *term)
+        for each, bounds in changes
+        for slug, term in bounds.items()
+        if each.on_conflict == REFUSE and locked.layers[slug] is not None
+    ]
+    if not additions:
+        return {}
+    removals = [(each.user_id, locked.ids[slug]) for each, _ in changes for slug in each.remove]
+    found = defaultdict(list)
+    arrays = *_columns(additions, 4), *_columns(removals, 2)
+    for row in await conn.fetch(LIST_CONFLICTS, locked.at, *arrays):
+        slug = locked.slugs[row["segment_id"]]
+        found[row["user_id"]].append(Conflict(slug, row["slug"], row["ends_at"]))
+    return found
+
+
+async def _apply(
+    conn: Connection, locked: "_Locked", changes: Sequence[tuple[Change, Mapping[str, Bounds]]]
+) -> dict[int, Changed]:
+    """Write the changes, and return what they changed, by user id."""
+    rows = [
+        (each.user_id, locked.ids[slug], True, *term, each.actor)
+        for each, bounds in changes
+        for slug, term in bounds.items()
+    ]
+    rows += [
+        (each.user_id, locked.ids[slug], False, None, None, each.actor)
+        for each, _ in changes
+        for slug in set(each.remove)
+    ]
+    done = {each.user_id: Changed([], []) for each, _ in changes}
+    for user_id, segment_id, included in await conn.fetch(CHANGE, locked.at, *_columns(rows, 6)):
+        slugs = done[user_id].added if included else done[user_id].removed
+        slugs.append(locked.slugs[segment_id])
+    moves = [
+        (each.user_id, locked.ids[slug], *term, each.actor)
+        for each, bounds in changes
+        for slug, term in bounds.items()
+        if each.on_conflict == MOVE_USERS and locked.layers[slug] is not None
+    ]
+    if moves:
+        await conn.execute(MOVE, locked.at, *_columns(moves, 5))
+    for changed in done.values():
+        changed.added.sort()
+        changed.removed.sort()
+    return done
+
+
+@dataclass(frozen=True)
+class _Locked:
+    """Live segments that are locked, and the time that was read then."""
+
+    at: datetime
+    ids: Mapping[str, int]
+    slugs: Mapping[int, str]
+    ends: Mapping[str, datetime | None]
+    layers: Mapping[str, int | None]
+
+    @classmethod
+    def of(cls, row: asyncpg.Record) -> Self:
+        """Take what users/lock returns."""
+        slugs = row["slugs"]
+        return cls(
+            row["locked_at"],
+            dict(zip(slugs, row["ids"], strict=True)),
+            dict(zip(row["ids"], slugs, strict=True)),
+            dict(zip(slugs, row["ends"], strict=True)),
+            dict(zip(slugs, row["layers"], strict=True)),
+        )
+
+    def bounds_of(self, change: Change) -> Mapping[str, Bounds]:
+        """Return the bounds of the memberships that a change adds.
+
+        Raises:
+            SegmentsNotLive, PastStart, StartAfterEnd, PastExpiry, SameLayer: it is refused.
+        """
+        if unknown := change.slugs - self.ids.keys():
+            raise SegmentsNotLive(unknown)
+        bounds = bounds_of(change.add, self.at, self.ends)
+        times = Counter(self.layers[slug] for slug in change.add)
+        del times[None]
+        if together := {slug for slug in change.add if times[self.layers[slug]] > 1}:
+            raise SameLayer(together)
+        return bounds
+
+
+def _columns(rows: Sequence[Sequence[Any]], width: int) -> Sequence[Sequence[Any]]:
+    """Return the columns of a table, as many as it has if it has rows."""
+    return list(zip(*rows, strict=True)) or [()] * width
 
 
 async def list_at(

@@ -179,7 +179,7 @@ async def test_a_write_that_waits_over_the_end(
     before = await conn.fetch("SELECT * FROM membership")
     holder = await asyncpg.connect(dsn)
     async with holder.transaction():
-        table = "segment" if write == "segment" else "users"
+        table = "users" if write == "user" else "segment"
         await holder.execute(f"SELECT FROM {table} FOR UPDATE")
         if write == "user":
             body = {"add": ["A"], "ttl": 5}

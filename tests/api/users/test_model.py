@@ -358,6 +358,33 @@ class Service(RuleBasedStateMachine):
         assert answer["removed"] == sorted(removed)
         assert answer["segments"] == self.model.slugs(user_id, self.model.now)
 
+    @rule(changes=st.dictionaries(USERS, st.tuples(SLUGS, st.booleans()), min_size=2))
+    def change_together(self, changes: dict[int, tuple[str, bool]]) -> None:
+        """Changes of several users arrive at once; those of what is not live are refused."""
+
+        async def send(user_id: int, slug: str, *, adds: bool) -> tuple[int, Any]:
+            body = {"add": [slug], "on_conflict": "move"} if adds else {"remove": [slug]}
+            response = await self.client.post(f"/api/v1/users/{user_id}/segments", json=body)
+            return response.status, await response.json()
+
+        async def send_all() -> list[tuple[int, Any]]:
+            each = (send(n, slug, adds=adds) for n, (slug, adds) in changes.items())
+            return await asyncio.gather(*each)
+
+        found = self.runner.run(send_all())
+        for (user_id, (slug, adds)), (status, answer) in zip(changes.items(), found, strict=True):
+            segment = self.model.live(slug)
+            assert status == (200 if segment else 422)
+            if segment:
+                self.model.know(user_id)
+                done = (
+                    self.model.add(user_id, segment, inf, moves=True)
+                    if adds
+                    else self.model.remove(user_id, segment)
+                )
+                assert answer["added" if adds else "removed"] == ([slug] if done else [])
+                assert answer["segments"] == self.model.slugs(user_id, self.model.now)
+
     @rule(
         slug=SLUGS,
         user_ids=st.lists(USERS, max_size=3),

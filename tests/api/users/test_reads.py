@@ -1,7 +1,12 @@
 """Present segments through HTTP: many reads at once, and users read for the first time."""
 
 import asyncio
+import importlib
 import time
+from pathlib import Path
+
+import pytest
+from aiohttp.pytest_plugin import AiohttpClient
 
 from segsvc.api.users.schemas import USER_SEGMENTS
 from segsvc.api.users.store import REGISTER_TIMEOUT
@@ -67,3 +72,21 @@ async def test_hot_read_has_the_bytes_of_its_schema(client: Client) -> None:
         dumped = json_response(USER_SEGMENTS, {"user_id": 7, "segments": slugs})
         assert await response.read() == dumped.body
         assert response.headers["Content-Type"] == dumped.headers["Content-Type"]
+
+
+async def test_minimal_handler_has_the_same_bytes(
+    client: Client, dsn: str, aiohttp_client: AiohttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handler that the benchmark compares with answers what the service answers."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[3] / "benchmarks")
+    minimal = importlib.import_module("minimal")
+    other = await aiohttp_client(await minimal.application(dsn))
+    for slug, percent in (("A", None), ("B-2", None), ("c_3", 50)):
+        await create(client, slug, percent)
+    await change(client, 7, add=["A", "B-2"])
+    paths = [f"/api/v1/users/{user_id}/segments" for user_id in range(1, 40)]
+    ours = await asyncio.gather(*(client.get(path) for path in paths))
+    theirs = await asyncio.gather(*(other.get(path) for path in paths))
+    for one, two in zip(ours, theirs, strict=True):
+        assert await one.read() == await two.read()
+        assert one.headers["Content-Type"] == two.headers["Content-Type"]
