@@ -63,7 +63,7 @@ audit: $(VENV)/lint ## Ask the vulnerability service about what the image is mad
 	@PATH=$(BIN):$$PATH $(BIN)/python .ci/audit.py requirements/run.txt requirements/build.txt
 
 .PHONY: bench
-bench: $(VENV)/run ## Measure, as ratios within one run, and write benchmarks/RESULTS.md
+bench: $(VENV)/run ## Measure, and write benchmarks/RESULTS.md (QUICK=1: two minutes, small data)
 	$(BIN)/python benchmarks/run.py
 
 .PHONY: bench-attacks

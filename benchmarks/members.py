@@ -7,11 +7,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from programs import ROUNDS, Row, curl, database, peak_memory, psql, seconds, service
+from programs import MILLION, ROUNDS, curl, database, peak_memory, psql, row, seconds, service, step
 
 from segsvc.api.members.store import LIST
-
-MILLION = 1_000_000
 
 LOAD = """
     INSERT INTO segment (slug, description, created_at) VALUES ('A', '', '2024-01-01');
@@ -19,7 +17,7 @@ LOAD = """
 """
 
 
-async def measure(server: str) -> list[Row]:
+async def measure(server: str) -> None:
     """Import into an empty segment each time, then list the last import, over and over."""
     dsn = await database(server, "members", LOAD)
     with (
@@ -30,29 +28,25 @@ async def measure(server: str) -> list[Row]:
         ),
     ):
         before = peak_memory(pid)
-        rows = []
         for order, factor in (("in no order", 7_368_787), ("in their order", 1)):
             ids, whole = files(Path(folder), factor)
             ours, bare = [], []
-            for _ in range(ROUNDS):
+            for number in range(ROUNDS):
+                step(f"round {number + 1} of {ROUNDS}: a million ids {order}")
                 psql(dsn, "TRUNCATE bare, membership, users", "CHECKPOINT")
                 copy = f"\\copy bare FROM '{whole}' (FORMAT csv)"
                 bare.append(seconds(partial(psql, dsn, copy)))
                 ours.append(seconds(partial(add, url, ids)))
-            rows += [
-                (f"a million ids {order} added, seconds", f"{median(ours):.1f}", ""),
-                ("the same, to COPY of the rows", f"{median(bare) / median(ours):.2f}", "0.4"),
-            ]
+            row(f"a million ids {order} added, seconds", f"{median(ours):.1f}")
+            row("the same, to COPY of the rows", f"{median(bare) / median(ours):.2f}", "0.4")
         after = peak_memory(pid)
+        step("the same ids again")
         again = [seconds(lambda: add(url, ids)) for _ in range(ROUNDS)]
         psql(dsn, "VACUUM ANALYZE")
-        return [
-            *rows,
-            ("the same again, all unchanged, seconds", f"{median(again):.1f}", ""),
-            ("peak memory before and after, MB", f"{before:.0f}, {after:.0f}", "+ under 50"),
-            *listing(dsn, url),
-            *layers(dsn, url),
-        ]
+        row("the same again, all unchanged, seconds", f"{median(again):.1f}")
+        row("peak memory before and after, MB", f"{before:.0f}, {after:.0f}", "+ under 50")
+        listing(dsn, url)
+        layers(dsn, url)
 
 
 def files(folder: Path, factor: int) -> tuple[Path, Path]:
@@ -74,9 +68,11 @@ def add(url: str, ids: Path) -> None:
     assert json.loads(done.stdout)["received"] == MILLION
 
 
-def listing(dsn: str, url: str) -> list[Row]:
+def listing(dsn: str, url: str) -> None:
     """A million members as CSV through HTTP, against psql with the same statement."""
-    query = LIST.replace("$1", "1").replace("$2", "0").replace("$3", "NULL")
+    query = LIST
+    for parameter, literal in {"$1": "1", "$2": "0", "$3": "NULL", "$4": "NULL"}.items():
+        query = query.replace(parameter, literal)
     copy = f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER)"
     address = f"{url}/api/v1/segments/A/members"
     ours, bare, count = [], [], []
@@ -84,14 +80,12 @@ def listing(dsn: str, url: str) -> list[Row]:
         bare.append(seconds(lambda: psql(dsn, copy)))
         ours.append(seconds(lambda: curl("-H", "Accept: text/csv", address)))
         count.append(seconds(lambda: curl(f"{url}/api/v1/segments/A")))
-    return [
-        ("a million members listed as CSV, seconds", f"{median(ours):.1f}", ""),
-        ("the same, to psql's COPY", f"{median(bare) / median(ours):.2f}", "0.8"),
-        ("a segment of a million described, ms", f"{median(count) * 1000:.0f}", ""),
-    ]
+    row("a million members listed as CSV, seconds", f"{median(ours):.1f}")
+    row("the same, to psql's COPY", f"{median(bare) / median(ours):.2f}", "0.8")
+    row("a segment of a million described, ms", f"{median(count) * 1000:.0f}")
 
 
-def layers(dsn: str, url: str) -> list[Row]:
+def layers(dsn: str, url: str) -> None:
     """A layer formed over two segments with the same million members."""
     psql(
         dsn,
@@ -106,10 +100,7 @@ def layers(dsn: str, url: str) -> list[Row]:
     for _ in range(ROUNDS):
         formed.append(seconds(form))
         curl("-X", "DELETE", f"{url}/api/v1/layers/L")
-    return [
-        (
-            "a layer formed over two segments of a million members, ms, curl included",
-            f"{median(formed) * 1000:.0f}",
-            "",
-        )
-    ]
+    row(
+        "a layer formed over two segments of a million members, ms, curl included",
+        f"{median(formed) * 1000:.0f}",
+    )

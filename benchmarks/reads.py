@@ -2,7 +2,20 @@
 
 from contextlib import ExitStack
 
-from programs import ROUNDS, Load, Row, database, handler, medians, service, wrk
+from programs import (
+    CONNECTIONS,
+    MILLION,
+    ROUNDS,
+    Load,
+    Target,
+    database,
+    handler,
+    medians,
+    row,
+    step,
+    with_key,
+    wrk,
+)
 
 # Each user in 3 of 10 manual segments, and in and out of them `past` times before.
 LOAD = """
@@ -44,66 +57,70 @@ LAYERS = """
 """
 
 
-async def measure(server: str) -> list[Row]:
-    hot = await database(server, "hot", LOAD.format(users=100_000, automatic=0, past=0))
-    few = await database(server, "few", LOAD.format(users=10_000, automatic=20, past=7))
-    apart = LOAD.format(users=100_000, automatic=12, past=0)
+NAMES = {
+    "bare": "bare aiohttp handler, a constant",
+    "minimal": "minimal handler: the same statement in the same batches",
+    "hot": "hot read, 100 thousand users with 3 of 10 segments, keys and metrics on",
+    "logged": "the same with a line of log for each",
+    "evaluation": "one OpenFeature evaluation",
+    "plain": "hot read, 12 automatic segments",
+    "layered": "the same in 3 layers",
+    "many": "hot read, a million users, 20 automatic segments, 10 million periods",
+}
+
+
+async def measure(server: str, postmaster: int) -> None:
+    users = MILLION // 10
+    hot = await database(server, "hot", LOAD.format(users=users, automatic=0, past=0))
+    few = await database(server, "few", LOAD.format(users=MILLION // 100, automatic=20, past=7))
+    apart = LOAD.format(users=users, automatic=12, past=0)
     plain = await database(server, "plain", apart)
     layered = await database(server, "layered", apart + LAYERS)
-    many = await database(server, "many", LOAD.format(users=1_000_000, automatic=20, past=7))
+    many = await database(server, "many", LOAD.format(users=MILLION, automatic=20, past=7))
     with ExitStack() as stack:
+        start = stack.enter_context
+        step("starting the services")
         targets = {
-            "bare": (stack.enter_context(handler("bare", hot, 8191)), 100_000),
-            "one query": (stack.enter_context(handler("one_query", hot, 8192)), 100_000),
-            "hot": (stack.enter_context(service(hot, 8193))[0], 100_000),
-            "logged": (stack.enter_context(service(hot, 8196, log_level="INFO"))[0], 100_000),
-            "plain": (stack.enter_context(service(plain, 8198))[0], 100_000),
-            "layered": (stack.enter_context(service(layered, 8199))[0], 100_000),
-            "few": (stack.enter_context(service(few, 8194))[0], 10_000),
-            "many": (stack.enter_context(service(many, 8195))[0], 1_000_000),
+            "bare": start(handler("bare", hot, 8191, users)),
+            "minimal": start(handler("minimal", hot, 8192, users)),
+            "hot": start(with_key(hot, 8193, users)),
+            "logged": start(with_key(hot, 8196, users, "INFO")),
+            "plain": start(with_key(plain, 8198, users)),
+            "layered": start(with_key(layered, 8199, users)),
+            "few": start(with_key(few, 8194, MILLION // 100)),
+            "many": start(with_key(many, 8195, MILLION)),
         }
-        for url, users in targets.values():  # what is read first is read into memory
-            wrk(url, "read.lua", users)
-        busy = {
-            name: medians(loads)
-            for name, loads in rounds(
-                targets, ("bare", "one query", "hot", "logged", "plain", "layered", "many"), 64
-            ).items()
-        }
-        alone = {name: medians(x) for name, x in rounds(targets, ("few", "many"), 1).items()}
-    names = {
-        "bare": "constant answer of a bare aiohttp handler",
-        "one query": "one query a request",
-        "hot": "hot read, 100 thousand users with 3 of 10 segments",
-        "logged": "the same with a line of log for each",
-        "plain": "hot read, 12 automatic segments",
-        "layered": "the same in 3 layers",
-        "many": "the same, a million users, 20 automatic segments, 10 million periods",
-    }
-    rows = [
-        (f"{names[n]}: a second; p50, p99 ms", f"{x.rate:,.0f}; {x.p50:.1f}, {x.p99:.1f}", "")
-        for n, x in busy.items()
-    ]
+        targets["evaluation"] = targets["hot"]
+        for target in targets.values():  # what is read first is read into memory
+            wrk(target, "read.lua", postmaster)
+        busy = loaded(targets, tuple(NAMES), postmaster)
+        for name, what in NAMES.items():
+            row(f"{what}: a second; p50, p99 ms; CPU us of Python, PostgreSQL", str(busy[name]))
+        rates = {name: load.rate for name, load in busy.items()}
+        row("hot read to the minimal handler", f"{rates['hot'] / rates['minimal']:.2f}", "0.9")
+        beyond = busy["hot"].python - busy["minimal"].python
+        row("CPU us of Python in a hot read beyond the minimal handler", f"{beyond:.0f}", "25")
+        row("hot read to the bare handler", f"{rates['hot'] / rates['bare']:.2f}", "0.55")
+        row("evaluation to the hot read", f"{rates['evaluation'] / rates['hot']:.2f}", "0.75")
+        row("3 layers to none", f"{rates['layered'] / rates['plain']:.2f}")
+        alone = loaded(targets, ("few", "many"), postmaster, connections=1)
+    row("median read alone, 100 thousand periods, ms", f"{alone['few'].p50:.2f}")
+    row("the same at 10 million periods, ms", f"{alone['many'].p50:.2f}")
     growth = alone["many"].p50 / alone["few"].p50
-    return [
-        *rows,
-        ("hot read to the bare handler", f"{busy['hot'].rate / busy['bare'].rate:.2f}", "0.8"),
-        ("3 layers to none", f"{busy['layered'].rate / busy['plain'].rate:.2f}", ""),
-        ("hot read to one query", f"{busy['hot'].rate / busy['one query'].rate:.1f}", "2.5"),
-        ("million users to the bare handler", f"{busy['many'].rate / busy['bare'].rate:.2f}", ""),
-        ("median read alone, 100 thousand periods, ms", f"{alone['few'].p50:.2f}", ""),
-        ("the same at 10 million periods, ms", f"{alone['many'].p50:.2f}", ""),
-        ("the second to the first", f"{growth:.2f}", "under 1.3"),
-    ]
+    row("the second to the first", f"{growth:.2f}", "under 1.3")
 
 
-def rounds(
-    targets: dict[str, tuple[str, int]], names: tuple[str, ...], connections: int
-) -> dict[str, list[Load]]:
-    """Load some of the targets in turn, round after round."""
+def loaded(
+    targets: dict[str, Target],
+    names: tuple[str, ...],
+    postmaster: int,
+    connections: int = CONNECTIONS,
+) -> dict[str, Load]:
+    """Load some of the targets in turn, round after round; return the medians."""
     loads: dict[str, list[Load]] = {name: [] for name in names}
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
+        step(f"round {number + 1} of {ROUNDS}, {connections} connections: {', '.join(names)}")
         for name in names:
-            url, users = targets[name]
-            loads[name].append(wrk(url, "read.lua", users, connections))
-    return loads
+            script = "evaluate.lua" if name == "evaluation" else "read.lua"
+            loads[name].append(wrk(targets[name], script, postmaster, connections))
+    return {name: medians(found) for name, found in loads.items()}

@@ -6,13 +6,14 @@ from statistics import median
 from urllib.request import Request, urlopen
 
 import asyncpg
-from programs import ROUNDS, Row, curl, database, peak_memory, psql, seconds, service
+from programs import MILLION, ROUNDS, curl, database, peak_memory, psql, row, seconds, service, step
 
 from segsvc.api.reports import store
 from segsvc.api.reports.links import Report
 from segsvc.api.reports.months import Month
 
 FEBRUARY = Month(2024, 2)
+HEADERS = {"Content-Type": "application/json"}
 
 # Periods long past, then periods that begin and end in February 2024: two events each.
 LOAD = """
@@ -35,26 +36,22 @@ LOAD = """
 """
 
 
-async def measure(server: str) -> list[Row]:
-    million = await database(
-        server, "million", LOAD.format(users=500_000, past=0, events=1_000_000)
-    )
-    rows = million_events(million)
+async def measure(server: str) -> None:
+    load = LOAD.format(users=MILLION // 2, past=0, events=MILLION)
+    million_events(await database(server, "million", load))
     small = await database(server, "small", LOAD.format(users=10_000, past=100_000, events=1_000))
-    large = await database(
-        server, "large", LOAD.format(users=500_000, past=5_000_000, events=1_000)
-    )
-    return rows + await thousand_events(small, large)
+    load = LOAD.format(users=MILLION // 2, past=5 * MILLION, events=1_000)
+    await thousand_events(small, await database(server, "large", load))
 
 
-def link(url: str) -> str:
+def link(url: str, key: str = "") -> str:
     body = json.dumps({"period": str(FEBRUARY)}).encode()
-    request = Request(f"{url}/api/v1/reports", body, {"Content-Type": "application/json"})  # noqa: S310
+    request = Request(f"{url}/api/v1/reports", body, HEADERS | {"Authorization": f"Bearer {key}"})  # noqa: S310
     with urlopen(request) as response:  # noqa: S310
         return str(json.load(response)["url"])
 
 
-def million_events(dsn: str) -> list[Row]:
+def million_events(dsn: str) -> None:
     """The report of a million events through HTTP, against psql with the same statement."""
     literals = {"$1": f"'{FEBRUARY.start}'", "$2": f"'{FEBRUARY.end}'"}
     query = store.COPY_MONTH
@@ -65,18 +62,17 @@ def million_events(dsn: str) -> list[Row]:
     with service(dsn, 8190, workers=1) as (url, pid):
         address = link(url)
         before = peak_memory(pid)
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
+            step(f"round {number + 1} of {ROUNDS}: the report of a million events")
             bare.append(seconds(lambda: psql(dsn, copy)))
             ours.append(seconds(lambda: curl(address)))
         after = peak_memory(pid)
-    return [
-        ("report of a million events, events a second", f"{1e6 / median(ours):,.0f}", ""),
-        ("the same, to psql's COPY", f"{median(bare) / median(ours):.2f}", "0.8"),
-        ("peak memory of the service before and after, MB", f"{before:.0f}, {after:.0f}", ""),
-    ]
+    row("report of a million events, events a second", f"{MILLION / median(ours):,.0f}")
+    row("the same, to psql's COPY", f"{median(bare) / median(ours):.2f}", "0.8")
+    row("peak memory of the service before and after, MB", f"{before:.0f}, {after:.0f}")
 
 
-async def thousand_events(small: str, large: str) -> list[Row]:
+async def thousand_events(small: str, large: str) -> None:
     """The time of a month of a thousand events, with few and with many periods beside it."""
 
     async def discard(piece: bytes) -> None:
@@ -92,8 +88,6 @@ async def thousand_events(small: str, large: str) -> list[Row]:
     for conn in conns.values():
         await conn.close()
     few, many = (median(times[dsn]) for dsn in (small, large))
-    return [
-        ("month of a thousand events at 100 thousand periods, ms", f"{few * 1000:.0f}", ""),
-        ("the same at 5 million periods, ms", f"{many * 1000:.0f}", ""),
-        ("the second to the first", f"{many / few:.2f}", "under 1.5"),
-    ]
+    row("month of a thousand events at 100 thousand periods, ms", f"{few * 1000:.0f}")
+    row("the same at 5 million periods, ms", f"{many * 1000:.0f}")
+    row("the second to the first", f"{many / few:.2f}", "under 1.3")

@@ -1,6 +1,6 @@
 -- Adds users at random, of the first USERS, to one of ten segments, or removes them.
 local threads = 0
-local headers = {["Content-Type"] = "application/json"}
+local headers
 
 function setup(thread)
     threads = threads + 1
@@ -10,6 +10,10 @@ end
 function init()
     math.randomseed(os.time() + seed)
     users = tonumber(os.getenv("USERS"))
+    headers = {
+        ["Authorization"] = "Bearer " .. os.getenv("KEY"),
+        ["Content-Type"] = "application/json",
+    }
 end
 
 function request()

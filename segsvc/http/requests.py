@@ -99,6 +99,8 @@ def read_query(request: web.Request, schema: Schema) -> Any:
     Raises:
         InvalidRequest: a parameter is unknown, given twice, or wrong.
     """
+    if schema is NO_PARAMETERS and not request.query_string:
+        return {}
     times = Counter(name for name, _ in request.query.items())
     if twice := {name: ["given more than once"] for name in times if times[name] > 1}:
         raise InvalidRequest(_errors(twice))
