@@ -90,9 +90,13 @@ async def opened(dsn: str, pool: Pool, limits: Limits) -> AsyncIterator[Writes]:
 async def _change_all(conn: Connection, wanted: Sequence[Change]) -> list[Changed | Exception]:
     """Make changes, those of one user one after the other; return what became of each."""
     outcomes: dict[int, Changed | Exception] = {}
+    waiting: set[int] = set()  # users with a change that is to wait: later ones do not overtake it
     for turn in _turns(wanted):
-        found = await _change_unlocked(conn, [wanted[place] for place in turn])
-        outcomes |= zip(turn, found, strict=True)
+        going = [place for place in turn if wanted[place].user_id not in waiting]
+        outcomes |= {place: LockHeld() for place in turn}
+        found = await _change_unlocked(conn, [wanted[place] for place in going])
+        outcomes |= zip(going, found, strict=True)
+        waiting |= {wanted[p].user_id for p in turn if isinstance(outcomes[p], LockHeld)}
     return [outcomes[place] for place in range(len(wanted))]
 
 

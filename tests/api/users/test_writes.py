@@ -114,6 +114,23 @@ async def test_a_lock_holds_up_only_who_needs_it(
     assert await waiting == [Changed(["B"], []), Changed([], ["B"]), Changed(["B"], [])]
 
 
+async def test_no_change_overtakes_one_that_waits(
+    client: Client, other: Connection, writes: Writes
+) -> None:
+    """Of two changes of one user the second waits for the first, if that waits for a lock."""
+    for slug in ("A", "B"):
+        await create(client, slug)
+    async with other.transaction():
+        await other.execute("SELECT FROM segment WHERE slug = 'B' FOR NO KEY UPDATE")
+        both = Change(1, {"A": Term(), "B": Term()}, ())
+        changes = asyncio.gather(writes.change(both), writes.change(remove(1)))
+        async with asyncio.timeout(TIMEOUT):
+            while not writes.alone.asking:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+    assert list(await changes) == [Changed(["A", "B"], []), Changed([], ["A"])]
+    assert await read(client, 1) == ["B"]
+
+
 async def test_a_client_that_leaves(client: Client, other: Connection, writes: Writes) -> None:
     """A cancelled change takes no other with it."""
     await create(client, "A")
