@@ -92,6 +92,12 @@ class PastExpiry(_OfSlugs):
     detail = "is not after the start, now or starts_at"
 
 
+class EndTooFar(PastExpiry):
+    """The memberships in these segments would end after the year 9999; nothing was changed."""
+
+    detail = "is too long: the membership would end after the year 9999"
+
+
 class LayerNotLive(Exception):  # noqa: N818 (a condition that callers ask about)
     """The slug names no live layer; nothing was changed."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from segsvc.db.conditions import PastExpiry, PastStart, StartAfterEnd
+from segsvc.db.conditions import EndTooFar, PastExpiry, PastStart, StartAfterEnd
 
 MAX_USER_ID = 2**63 - 1
 SLUG = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -41,6 +41,7 @@ def bounds_of(
         PastStart: some of them would start at `now` or before it.
         StartAfterEnd: some of them would start when their segments have ended.
         PastExpiry: some of them would end at their start or before it.
+        EndTooFar: one of them would end after the year 9999.
     """
     if past := {slug for slug, term in terms.items() if term.starts_at and term.starts_at <= now}:
         raise PastStart(past)
@@ -49,7 +50,10 @@ def bounds_of(
     bounds = {}
     for slug, (starts_at, expiry) in terms.items():
         start = starts_at or now
-        end = start + expiry if isinstance(expiry, timedelta) else expiry
+        try:
+            end = start + expiry if isinstance(expiry, timedelta) else expiry
+        except OverflowError:
+            raise EndTooFar({slug}) from None
         if ended(end, start):
             past.add(slug)
         bounds[slug] = Bounds(starts_at, end)

@@ -26,8 +26,18 @@ from segsvc.settings import Limits
 MAX_SLUGS = 10
 
 
-class LockHeld(Exception):  # noqa: N818 (a condition)
-    """Another transaction holds a lock that some change of the batch needs; nothing was changed."""
+# What a defect raises: the other changes of the batch are to be done in spite of it.
+DEFECTS = (
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+    asyncpg.IntegrityConstraintViolationError,
+)
+
+
+class GoesAlone(Exception):  # noqa: N818 (a condition)
+    """The change goes by itself: a lock is held, or there was a defect; nothing was changed."""
 
 
 class Writes:
@@ -56,7 +66,7 @@ class Writes:
         if len(wanted.slugs) <= MAX_SLUGS:
             try:
                 return await self._changes.ask(wanted)
-            except LockHeld:
+            except GoesAlone:
                 pass
         return await self._change_alone(wanted)
 
@@ -93,24 +103,26 @@ async def _change_all(conn: Connection, wanted: Sequence[Change]) -> list[Change
     waiting: set[int] = set()  # users with a change that is to wait: later ones do not overtake it
     for turn in _turns(wanted):
         going = [place for place in turn if wanted[place].user_id not in waiting]
-        outcomes |= {place: LockHeld() for place in turn}
+        outcomes |= {place: GoesAlone() for place in turn}
         found = await _change_unlocked(conn, [wanted[place] for place in going])
         outcomes |= zip(going, found, strict=True)
-        waiting |= {wanted[p].user_id for p in turn if isinstance(outcomes[p], LockHeld)}
+        waiting |= {wanted[p].user_id for p in turn if isinstance(outcomes[p], GoesAlone)}
     return [outcomes[place] for place in range(len(wanted))]
 
 
 async def _change_unlocked(
     conn: Connection, wanted: Sequence[Change]
 ) -> Sequence[Changed | Exception]:
-    """Make changes of different users; those that would wait for a lock are `LockHeld`."""
+    """Make changes of different users; those that would wait for a lock are `GoesAlone`."""
     try:
         return await _change_different(conn, wanted)
     except asyncpg.LockNotAvailableError:
         pass
+    except DEFECTS:  # each again by itself: it is raised for the one that it belongs to
+        return [GoesAlone()] * len(wanted)
     async with conn.transaction():
         free = await store.list_free(conn, {slug for change in wanted for slug in change.slugs})
-    outcomes: dict[int, Changed | Exception] = {change.user_id: LockHeld() for change in wanted}
+    outcomes: dict[int, Changed | Exception] = {change.user_id: GoesAlone() for change in wanted}
     free_changes = [change for change in wanted if change.slugs <= free]
     with suppress(asyncpg.LockNotAvailableError):  # it was not a segment, or one is held since
         found = await _change_different(conn, free_changes)

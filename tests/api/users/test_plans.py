@@ -10,7 +10,7 @@ from segsvc.auth import store as keys
 from segsvc.auth.roles import Role
 from segsvc.db.pool import Connection
 from segsvc.maintenance import check
-from tests.api_calls import call, change, create, delete, history, read, set_percent
+from tests.api_calls import attempt, call, change, create, delete, history, read, set_percent
 from tests.clock import pass_time
 from tests.conftest import Client
 
@@ -257,3 +257,15 @@ async def test_concurrent_planners(client: Client, conn: Connection) -> None:
     await change(client, 1, add=["A"], starts_at=later(DAY))
     assert await check.structure(conn) == []
     assert [slug for slug, _, _ in await plans(client)][-1:] == ["A"]
+
+
+async def test_the_end_of_the_calendar(client: Client) -> None:
+    """A plan may end in the year 9999, and one that would end later is refused by its place."""
+    start = "9995-01-01T00:00:00Z"
+    status, answer = await attempt(client, 1, add=["A"], starts_at=start, ttl=315_360_000)
+    assert status == 422
+    assert [each["pointer"] for each in answer["errors"]] == ["#/ttl"]
+    path, query = "/segments/A/members/add", {"starts_at": start, "ttl": "315360000"}
+    headers = {"Content-Type": "text/csv"}
+    await call(client, "POST", path, 422, data="1\n", params=query, headers=headers)
+    await change(client, 1, add=["A"], starts_at=start, expires_at="9999-12-31T23:59:59Z")

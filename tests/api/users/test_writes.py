@@ -1,17 +1,18 @@
 """Changes that arrive together go in one transaction, and each has a verdict of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import asyncpg
 import pytest
 
+from segsvc.api.users import store
 from segsvc.api.users.store import Change, Changed
 from segsvc.api.users.writes import WRITES, Writes
 from segsvc.db.conditions import SegmentsNotLive
 from segsvc.db.pool import Connection
-from segsvc.db.values import Term
+from segsvc.db.values import Bounds, Term, bounds_of
 from tests import lock_waits
 from tests.api_calls import attempt, call, change, create, history, read
 from tests.conftest import Client
@@ -143,6 +144,26 @@ async def test_a_client_that_leaves(client: Client, other: Connection, writes: W
     done = await asyncio.gather(*changes, return_exceptions=True)
     assert all(isinstance(each, asyncio.CancelledError) for each in done[::2])
     assert done[1::2] == [Changed(["A"], [])] * 4
+
+
+async def test_a_defect_is_alone(
+    client: Client, writes: Writes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If one change meets a defect of the service, the others are done."""
+    await create(client, "A")
+
+    await create(client, "B")
+
+    def broken(terms: Mapping[str, Term], *rest: Any) -> dict[str, Bounds]:
+        if "B" in terms:
+            raise KeyError
+        return bounds_of(terms, *rest)
+
+    monkeypatch.setattr(store, "bounds_of", broken)
+    steps = [add(n, "B" if n == 5 else "A") for n in range(1, 9)]
+    done = await asyncio.gather(*(writes.change(step) for step in steps), return_exceptions=True)
+    assert [n for n, each in enumerate(done, 1) if isinstance(each, KeyError)] == [5]
+    assert [each for each in done if not isinstance(each, Exception)] == [Changed(["A"], [])] * 7
 
 
 async def test_long_changes_go_by_themselves(client: Client, writes: Writes) -> None:
