@@ -8,7 +8,7 @@
 -- Returns: one row: id bigint, ends_at timestamptz, null without an end, locked_at timestamptz; or
 --          none
 -- Locks:   the segment, and the others in the layer, FOR NO KEY UPDATE, in the order of their ids
--- Index:   segment_slug_deleted_at_key, layer_segment_layer_id_idx
+-- Index:   segment_slug_deleted_at_key, segment_pkey
 --
 -- A change of a user locks its segments FOR SHARE, so it waits if it is about one of these. Changes
 -- of the same users in other segments go on.

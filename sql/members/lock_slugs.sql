@@ -5,7 +5,7 @@
 --
 -- Returns: a row for each lock: bucket integer, slug_lock void
 -- Locks:   the slugs, in the order of their buckets (see segments/lock_slug), for the session
--- Index:   segment_slug_deleted_at_key
+-- Index:   segment_slug_deleted_at_key, segment_pkey
 --
 -- These locks wait for the changes under way, and hold off new ones, until the segments are locked:
 -- PostgreSQL grants these in their order, but rows to a new sharer before a waiting exclusive

@@ -9,8 +9,8 @@
 --          known boolean: whether the user is registered; all but known null or false if no live
 --          segment has the slug
 -- Locks:   none
--- Index:   segment_slug_deleted_at_key, rollout_pkey, membership_segment_id_user_id_idx,
---          layer_segment_pkey, users_pkey
+-- Index:   segment_slug_deleted_at_key, membership_segment_id_user_id_idx, membership_pkey,
+--          users_pkey
 --
 -- It is the rule of users/list_at for one segment, so it computes one point at most. At most one
 -- period of a user and a segment covers now, so each pair has one row.
@@ -27,32 +27,32 @@ SELECT
     END
     -- In a layer, the included period elsewhere that began later counts, and any of them before a
     -- rollout.
-    AND NOT EXISTS (
-        SELECT FROM layer_segment AS mine
-        INNER JOIN layer_segment AS other
-            ON
-                mine.layer_id = other.layer_id
-                AND mine.segment_id <> other.segment_id
+    AND CASE
+        WHEN l.layer_id IS NULL THEN TRUE
+        ELSE NOT EXISTS (
+            SELECT FROM layer_segment AS other
+            INNER JOIN membership AS elsewhere
+                ON
+                    other.segment_id = elsewhere.segment_id
+                    AND elsewhere.user_id = asked.user_id
+                    AND elsewhere.included
+                    AND elsewhere.valid_to > now()
+                    AND elsewhere.valid_from <= now()
+            WHERE
+                other.layer_id = l.layer_id
+                AND other.segment_id <> s.id
                 AND other.valid_to > now()
                 AND other.valid_from <= now()
-        INNER JOIN membership AS elsewhere
-            ON
-                other.segment_id = elsewhere.segment_id
-                AND elsewhere.user_id = asked.user_id
-                AND elsewhere.included
-                AND elsewhere.valid_to > now()
-                AND elsewhere.valid_from <= now()
-        WHERE
-            mine.segment_id = s.id
-            AND mine.valid_to > now()
-            AND mine.valid_from <= now()
-            AND (elsewhere.valid_from, elsewhere.segment_id)
-            > (coalesce(m.valid_from, '-infinity'), s.id)
-    ) AS member,
+                AND (elsewhere.valid_from, elsewhere.segment_id)
+                > (coalesce(m.valid_from, '-infinity'), s.id)
+        )
+    END AS member,
     u.id IS NOT NULL AS known
 FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS asked (user_id, slug, ordinal)
 LEFT JOIN users AS u ON asked.user_id = u.id
 LEFT JOIN segment AS s ON asked.slug = s.slug AND s.deleted_at > now() AND s.created_at <= now()
+LEFT JOIN layer_segment AS l
+    ON s.id = l.segment_id AND l.valid_to > now() AND l.valid_from <= now()
 LEFT JOIN rollout AS r ON s.id = r.segment_id AND r.valid_to > now() AND r.valid_from <= now()
 LEFT JOIN membership AS m
     ON

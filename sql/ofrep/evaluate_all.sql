@@ -8,7 +8,7 @@
 --          boolean[]; by_hand boolean[]: whether an included period covers now; member boolean[];
 --          null if no segment is live
 -- Locks:   none
--- Index:   segment_deleted_at_idx, rollout_valid_to_idx, membership_pkey, users_pkey
+-- Index:   membership_pkey, users_pkey
 --
 -- It is the rule of users/list_at, whose header explains its parts.
 

@@ -19,7 +19,7 @@ LARGE = {"membership", "users", "segment"}
 GATED = {
     "maintenance/replay": {"segment"},
     "users/list_events": {"segment"},
-    "ofrep/list_live": {"segment"},
+    "ofrep/evaluate_all": {"segment"},
     "reports/copy_month": {"users", "segment"},
     "segments/preview": {"users"},
     "reports/copy_month_of_user": {"segment"},
@@ -102,7 +102,7 @@ VALUES = {
     "members/move": "1, '2026-07-01', null, null, null",
     "members/skip_conflicts": "1, '2026-07-01', null, null",
     "segments/get": "'SEG_1', null",
-    "members/lock_users": "",
+    "members/register": "'2026-07-01'",
     "reports/copy_month": "'2026-07-01', '2026-08-01'",
     "reports/copy_month_of_user": "'2026-07-01', '2026-08-01', 200",
     "maintenance/count_ended": "'2026-07-15'",
