@@ -10,6 +10,7 @@ import asyncpg
 from aiohttp import web
 
 from segsvc.api.users.store import LIST_AT
+from segsvc.db.session import KEPT_SESSION, at_start, pin
 
 waiting: list[tuple[int, asyncio.Future[list[str]]]] = []
 query = web.AppKey("query", asyncio.Lock)
@@ -39,8 +40,7 @@ async def fetch(app: web.Application) -> None:
 async def application(dsn: str) -> web.Application:
     app = web.Application()
     app[query] = asyncio.Lock()
-    app[conn] = await asyncpg.connect(
-        dsn, server_settings={"plan_cache_mode": "force_generic_plan", "jit": "off"}
-    )
+    app[conn] = await asyncpg.connect(dsn, server_settings=at_start(KEPT_SESSION))
+    await pin(app[conn], KEPT_SESSION)
     app.router.add_get("/api/v1/users/{user_id}/segments", list_user_segments)
     return app

@@ -12,6 +12,7 @@ from segsvc.api.users.store import Change, Changed
 from segsvc.api.users.writes import WRITES, Writes
 from segsvc.db.conditions import SegmentsNotLive
 from segsvc.db.pool import Connection
+from segsvc.db.session import MIGRATION_SESSION, pin
 from segsvc.db.values import Bounds, Term, bounds_of
 from tests import lock_waits
 from tests.api_calls import attempt, call, change, create, history, read
@@ -31,7 +32,8 @@ def writes(client: Client) -> Writes:
 @pytest.fixture
 async def other(dsn: str) -> AsyncIterator[Connection]:
     """Another client of the database, which holds locks."""
-    conn = await asyncpg.connect(dsn)
+    conn = await asyncpg.connect(dsn, server_settings={"statement_timeout": "0"})
+    await pin(conn, MIGRATION_SESSION)
     yield conn
     await conn.close()
 
