@@ -195,13 +195,13 @@ class Load:
         )
 
 
-def wrk(target: Target, script: str, postmaster: int, connections: int = CONNECTIONS) -> Load:
-    """Send requests for some seconds."""
+def wrk(target: Target, kind: str, postmaster: int, connections: int = CONNECTIONS) -> Load:
+    """Send requests of a kind, read, evaluate or write, for some seconds."""
     before = cpu_seconds(target.pid), cpu_seconds(postmaster)
     text = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", "-s", HERE / script,
+        ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", "-s", HERE / "load.lua",
          target.url],
-        env=os.environ | {"USERS": str(target.users), "KEY": target.key},
+        env=os.environ | {"USERS": str(target.users), "KEY": target.key, "KIND": kind},
         capture_output=True,
         text=True,
         check=True,

@@ -92,7 +92,7 @@ async def measure(server: str, postmaster: int) -> None:
         }
         targets["evaluation"] = targets["hot"]
         for target in targets.values():  # what is read first is read into memory
-            wrk(target, "read.lua", postmaster)
+            wrk(target, "read", postmaster)
         busy = loaded(targets, tuple(NAMES), postmaster)
         for name, what in NAMES.items():
             row(f"{what}: a second; p50, p99 ms; CPU us of Python, PostgreSQL", str(busy[name]))
@@ -121,6 +121,6 @@ def loaded(
     for number in range(ROUNDS):
         step(f"round {number + 1} of {ROUNDS}, {connections} connections: {', '.join(names)}")
         for name in names:
-            script = "evaluate.lua" if name == "evaluation" else "read.lua"
-            loads[name].append(wrk(targets[name], script, postmaster, connections))
+            kind = "evaluate" if name == "evaluation" else "read"
+            loads[name].append(wrk(targets[name], kind, postmaster, connections))
     return {name: medians(found) for name, found in loads.items()}

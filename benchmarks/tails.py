@@ -47,16 +47,16 @@ async def measure(server: str, postmaster: int) -> None:
             curl(*key, "-X", "DELETE", f"{api}/segments/TEN")
 
         load = partial(wrk, target, postmaster=postmaster)
-        for script in ("read.lua", "write.lua"):
-            load(script)
-        alone = load("read.lua")
+        for kind in ("read", "write"):
+            load(kind)
+        alone = load("read")
         step("reads beside a file, a new percentage and a report")
-        beside = while_running(change_much, partial(load, "read.lua"))
+        beside = while_running(change_much, partial(load, "read"))
         row("p99 of reads alone, ms", f"{alone.p99:.0f}")
         row("the same beside a file, a percentage and a report", f"{beside.p99:.0f}")
         row("the second to the first", f"{beside.p99 / alone.p99:.1f}", "under 3")
         step("changes beside a file of the same users")
-        changes = while_running(change_file, partial(load, "write.lua"))
+        changes = while_running(change_file, partial(load, "write"))
         row("p99 of changes in other segments beside a file, ms", f"{changes.p99:.0f}", "1000")
 
 

@@ -83,11 +83,11 @@ async def measure(server: str, postmaster: int, program: str) -> None:
         scripts = [Path(folder) / name for name in ("add.sql", "remove.sql")]
         for script in scripts:
             script.write_text(transaction(add=script.stem == "add"))
-        wrk(target, "write.lua", postmaster)
+        wrk(target, "write", postmaster)
         for number in range(ROUNDS):
             step(f"round {number + 1} of {ROUNDS}: changes of users, and pgbench")
             theirs.append(pgbench(program, dsn, scripts))
-            ours.append(wrk(target, "write.lua", postmaster))
+            ours.append(wrk(target, "write", postmaster))
     load = medians(ours)
     row("change of a user: a second; p50, p99 ms; CPU us of Python, PostgreSQL", str(load))
     row("p99 of a change, ms", f"{load.p99:.0f}", "under 40")
