@@ -9,15 +9,18 @@
 -- Index:   users_pkey
 --
 -- It is the last step of a file: until the commit, other writes of these new users wait for it. A
--- million new users take 3 s. A change of one user registers the user before it reads the clock, so
--- that a user who was not known leaves a segment that admits the user: here that is a microsecond.
+-- change of one user registers the user before it reads the clock, so that a user who was not known
+-- leaves a segment that admits the user: here that is a microsecond.
 
 INSERT INTO users (id, first_seen_at)
 SELECT
     staged_user.id,
     $1::timestamptz - interval '1 microsecond' AS first_seen_at
 FROM (SELECT DISTINCT staged.user_id AS id FROM staged) AS staged_user
-LEFT JOIN users AS u ON staged_user.id = u.id
-WHERE u.id IS NULL
+WHERE
+    NOT EXISTS (
+        SELECT FROM users AS u
+        WHERE u.id = staged_user.id
+    )
 ORDER BY staged_user.id
 ON CONFLICT (id) DO NOTHING

@@ -250,7 +250,7 @@ def test_user(url: str) -> None:
     assert lines[0] == "user 7 is in 1 segments"
     assert lines[1].split()[:3] == ["A", "by", "hand,"]
     assert lines[2] == "user 7 is excluded from 1 segments"
-    assert "100 %" in lines[3]
+    assert ", 100 %)" in lines[3]
     events = [line.split()[1:] for line in lines[5:]]
     assert ["add", "A", "added"] in events
     assert ["remove", "B", "removed"] in events

@@ -59,7 +59,7 @@ def test_one_statement_a_file(name: str) -> None:
     assert section(text, "Locks")
     body = re.sub(r"--.*", "", text)
     assert ";" not in body
-    assert not re.search(r"\bSELECT\s+(\w+\.)?\*|\bOFFSET\b|IS NULL\s+OR\b", body)
+    assert not re.search(r"\bSELECT\s+(\w+\.)?\*|\bOFFSET\b|IS NULL\s+OR", body)
 
 
 @pytest.mark.parametrize("name", NAMES)
