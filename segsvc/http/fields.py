@@ -133,7 +133,7 @@ class UserIdText(UserId):
     """A user id in decimal digits, without sign and leading zeros."""
 
     def parse(self, text: str) -> int:
-        """Return the user id, in a third of the time that `deserialize` takes.
+        """Return the user id, in half of the time that `deserialize` takes.
 
         Raises:
             ValidationError: it is none.

@@ -1,8 +1,8 @@
-"""Histograms that count a value in half a microsecond, also if several processes count together.
+"""Histograms that count a value in 0.8 microseconds, also if several processes count together.
 
-The client library takes 10 to 20 microseconds for a value if several processes count. Here each
-process counts in a file of its own, mapped into memory, which the others read when they are asked.
-What a process counted stays when it ends, even if it is killed.
+The client library takes 4.2 if several processes count. Here each process has a file that is mapped
+into its memory, and counts there; the others read the file when they are asked. What a process has
+counted stays when it ends, even if it is killed.
 """
 
 import json

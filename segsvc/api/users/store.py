@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import asyncpg
 
@@ -122,7 +122,6 @@ class Event:
 # Why a change is refused: some of its slugs are not live, its memberships would start in the past,
 # or not before the ends of their segments, or end before they start, its segments are in one layer,
 # or the user is in another segment of a layer.
-REFUSALS = (SegmentsNotLive, PastStart, StartAfterEnd, PastExpiry, SameLayer, ElsewhereInLayer)
 Refusal = SegmentsNotLive | PastStart | StartAfterEnd | PastExpiry | SameLayer | ElsewhereInLayer
 
 
@@ -152,7 +151,7 @@ async def change(conn: Connection, wanted: Sequence[Change]) -> dict[int, Change
     for each in wanted:
         try:
             allowed.append((each, locked.bounds_of(each)))
-        except REFUSALS as refusal:
+        except get_args(Refusal) as refusal:
             refused[each.user_id] = refusal
     for user_id, conflicts in (await _find_conflicts(conn, locked, allowed)).items():
         refused[user_id] = ElsewhereInLayer(conflicts)

@@ -1,9 +1,9 @@
 """Changes of users: those that arrive while one is under way go together as the next transaction.
 
 A transaction locks the segments and users of all its changes in one order, changes them by one
-statement, and commits once. Each change has a verdict of its own, so a refusal is that request's
-alone. If a lock is held for longer than a moment, by a file or a deletion, the changes that need it
-wait for it by themselves, and hold up no others.
+statement, and commits once. Each change is done or refused for itself: one that is refused keeps no
+other from being done. If a lock is held for longer than a moment, by a file or a deletion, the
+changes that need it wait for it by themselves, and hold up no others.
 """
 
 import asyncio
@@ -24,7 +24,6 @@ from segsvc.settings import Limits
 
 # Slugs of a change that goes together with others; longer ones would delay them.
 MAX_SLUGS = 10
-
 
 # What a defect raises: the other changes of the batch are to be done in spite of it.
 DEFECTS = (

@@ -152,9 +152,8 @@ async def test_a_defect_is_alone(
     client: Client, writes: Writes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If one change meets a defect of the service, the others are done."""
-    await create(client, "A")
-
-    await create(client, "B")
+    for slug in ("A", "B"):
+        await create(client, slug)
 
     def broken(terms: Mapping[str, Term], *rest: Any) -> dict[str, Bounds]:
         if "B" in terms:
