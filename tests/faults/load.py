@@ -121,8 +121,8 @@ class Load:
             return None
         if response.status == 200:
             self.answers[what] += 1
-            segments: list[str] = answer["segments"]
-            return segments
+            # A file may put the user into another segment between two answers.
+            return [slug for slug in answer["segments"] if slug in {MANUAL, AUTOMATIC}]
         self.answers[f"{what} answered {response.status}"] += 1
         sound = response.status == 503 and "Retry-After" in response.headers
         self._hold(sound, f"{method} {path}: {response.status} {answer}")
