@@ -440,6 +440,41 @@ COMMENT ON COLUMN public.api_key.created_at IS 'When it was created.';
 
 COMMENT ON COLUMN public.api_key.revoked_at IS 'When it was revoked. infinity while it is valid.';
 
+CREATE TABLE public.audit (
+    id bigint NOT NULL,
+    at timestamp with time zone NOT NULL,
+    actor text,
+    request_id text,
+    action text NOT NULL,
+    slug text COLLATE pg_catalog."C",
+    details jsonb NOT NULL
+);
+
+COMMENT ON TABLE public.audit IS 'One row for each change of a segment, a layer, many members at once, or a key, written in its transaction, and for each user who was erased. Changes of single users are periods.';
+
+COMMENT ON COLUMN public.audit.id IS 'Key, in the order of the writing.';
+
+COMMENT ON COLUMN public.audit.at IS 'When it was written.';
+
+COMMENT ON COLUMN public.audit.actor IS 'Name of the API key that made the change. NULL without a key, and for the command line.';
+
+COMMENT ON COLUMN public.audit.request_id IS 'X-Request-ID of the request. NULL for the command line.';
+
+COMMENT ON COLUMN public.audit.action IS 'What was done, such as segment.change.';
+
+COMMENT ON COLUMN public.audit.slug IS 'The segment, the layer, or the name of the key. NULL when a user was erased.';
+
+COMMENT ON COLUMN public.audit.details IS 'What was changed, before and after, or the counts of many members. No user ids.';
+
+ALTER TABLE public.audit ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.audit_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.layer (
     id bigint NOT NULL,
     slug text NOT NULL COLLATE pg_catalog."C",
@@ -501,6 +536,9 @@ COMMENT ON COLUMN public.users.first_seen_at IS 'When the user became known. Per
 ALTER TABLE ONLY public.api_key
     ADD CONSTRAINT api_key_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY public.audit
+    ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.layer
     ADD CONSTRAINT layer_pkey PRIMARY KEY (id);
 
@@ -542,6 +580,18 @@ ALTER TABLE ONLY public.segment
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+CREATE INDEX audit_actor_id_idx ON public.audit USING btree (actor, id);
+
+COMMENT ON INDEX public.audit_actor_id_idx IS 'Pages of one API key, newest first.';
+
+CREATE INDEX audit_at_idx ON public.audit USING btree (at);
+
+COMMENT ON INDEX public.audit_at_idx IS 'Rows from before a month, for prune.';
+
+CREATE INDEX audit_slug_id_idx ON public.audit USING btree (slug, id);
+
+COMMENT ON INDEX public.audit_slug_id_idx IS 'Pages of one segment, layer or key, newest first.';
 
 CREATE INDEX layer_segment_layer_id_idx ON public.layer_segment USING btree (layer_id);
 

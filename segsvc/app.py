@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from segsvc.api.audit.handlers import ROUTES as AUDIT
 from segsvc.api.layers.handlers import ROUTES as LAYERS
 from segsvc.api.members.handlers import ROUTES as MEMBERS
 from segsvc.api.ofrep import evaluations
@@ -31,7 +32,7 @@ from segsvc.openapi.handlers import ROUTES as OPENAPI
 from segsvc.settings import DEFAULT_LIMITS, Limits
 
 # In the order in which a reader of the OpenAPI document needs them.
-RESOURCES = (SEGMENTS, USERS, MEMBERS, LAYERS, REPORTS, OFREP, HEALTH, OPENAPI)
+RESOURCES = (SEGMENTS, USERS, MEMBERS, LAYERS, REPORTS, AUDIT, OFREP, HEALTH, OPENAPI)
 
 
 # Of aiohttp's protocol.

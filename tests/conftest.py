@@ -187,6 +187,11 @@ async def crowd(new_database: Databases, template: str) -> str:
         SELECT 'LAYER_' || n, 'LAYER_' || n, '2026-01-03' FROM generate_series(1, 100) AS n;
         INSERT INTO layer_segment (segment_id, layer_id, valid_from)
         SELECT 1000 + n, 1 + n % 100, '2026-01-03' FROM generate_series(1, 1000) AS n;
+        INSERT INTO audit (at, action, slug, details)
+        SELECT
+            timestamptz '2026-01-01' + n * interval '1 minute', 'segment.change',
+            'SEG_' || n % 10000, '{}'
+        FROM generate_series(1, 100000) AS n;
     """)
     await conn.execute("VACUUM ANALYZE")
     await conn.close()

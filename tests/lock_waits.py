@@ -1,7 +1,11 @@
 """Waiting until PostgreSQL is in a state, such as a statement that waits for a lock."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
+
+import asyncpg
 
 from segsvc.db.pool import Connection
 from tests.processes import TIMEOUT
@@ -13,6 +17,12 @@ LOCK_WAIT = """
     LIMIT 1
 """
 
+# Whether two sessions wait.
+TWO_WAIT = """
+    SELECT count(*) > 1 FROM pg_stat_activity AS a
+    WHERE a.datname = current_database() AND a.wait_event_type = 'Lock'
+"""
+
 
 async def state(conn: Connection, query: str = LOCK_WAIT, *arguments: Any) -> Any:
     """Run a query until its first value is true or not 0; return that value."""
@@ -20,3 +30,15 @@ async def state(conn: Connection, query: str = LOCK_WAIT, *arguments: Any) -> An
         while not (value := await conn.fetchval(query, *arguments)):
             pass
     return value
+
+
+@asynccontextmanager
+async def holding(dsn: str, statement: str) -> AsyncIterator[None]:
+    """Hold the locks of a statement, on a connection of their own."""
+    conn = await asyncpg.connect(dsn, server_settings={"statement_timeout": "0"})
+    try:
+        async with conn.transaction():
+            await conn.execute(statement)
+            yield
+    finally:
+        await conn.close()

@@ -2,11 +2,13 @@
 
 import click
 
+from segsvc.api.audit import store as audit
 from segsvc.auth import store
 from segsvc.auth.roles import Role
 from segsvc.cli.database import read_settings, refuse_published_secret, run_connected
+from segsvc.cli.output import echo, with_json
 from segsvc.db.pool import Connection
-from segsvc.db.values import SLUG, rfc3339
+from segsvc.db.values import SLUG, Author, rfc3339
 
 
 @click.group()
@@ -45,23 +47,28 @@ def create(name: str, role: str) -> None:
     refuse_published_secret(read_settings())
 
     async def work(conn: Connection) -> None:
-        key = await store.create(conn, name, Role(role))
-        if key is None:
-            raise click.ClickException(f"there is or was a key {name}: take another name")
+        async with conn.transaction():
+            key = await store.create(conn, name, Role(role))
+            if key is None:
+                raise click.ClickException(f"there is or was a key {name}: take another name")
+            await audit.record(conn, Author(), "key.create", name, {"after": {"role": role}})
         click.echo(key)
 
     run_connected(work, "keys")
 
 
 @keys.command("list")
+@with_json
 def list_keys() -> None:
     """List all keys: name, role, and when they were created and revoked."""
 
     async def work(conn: Connection) -> None:
         for key in await store.list_all(conn):
-            end = f"revoked {rfc3339(key.revoked_at)}" if key.revoked_at else ""
-            line = f"{key.name:<32}  {key.role:<6}  created {rfc3339(key.created_at)}  {end}"
-            click.echo(line.rstrip())
+            created = rfc3339(key.created_at)
+            revoked = rfc3339(key.revoked_at) if key.revoked_at else None
+            row = {"name": key.name, "role": key.role, "created_at": created, "revoked_at": revoked}
+            end = f"revoked {revoked}" if revoked else ""
+            echo(row, f"{key.name:<32}  {key.role:<6}  created {created}  {end}".rstrip())
 
     run_connected(work, "keys")
 
@@ -72,8 +79,10 @@ def revoke(name: str) -> None:
     """Revoke the key NAME: within seconds, requests with it are refused."""
 
     async def work(conn: Connection) -> None:
-        if not await store.revoke(conn, name):
-            raise click.ClickException(f"there is no key {name} that is not revoked yet")
+        async with conn.transaction():
+            if not await store.revoke(conn, name):
+                raise click.ClickException(f"there is no key {name} that is not revoked yet")
+            await audit.record(conn, Author(), "key.revoke", name, {})
         click.echo(f"revoked {name}")
 
     run_connected(work, "keys")

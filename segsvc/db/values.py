@@ -14,6 +14,13 @@ SLUG = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 Expiry = datetime | timedelta | None
 
 
+class Author(NamedTuple):
+    """Who changes something: the name of the API key and the id of the request; None: neither."""
+
+    actor: str | None = None
+    request_id: str | None = None
+
+
 class Term(NamedTuple):
     """When a membership holds: from its start, None for now, to its end."""
 
@@ -65,6 +72,11 @@ def bounds_of(
 def ended(end: datetime | None, at: datetime | None) -> bool:
     """Return whether what has this end, None for no end, is over at a time, None for now."""
     return end is not None and at is not None and at >= end
+
+
+def rows_of(status: str) -> int:
+    """Return the number of rows in a command's status, such as `DELETE 42`."""
+    return int(status.rpartition(" ")[2])
 
 
 def rfc3339(moment: datetime) -> str:

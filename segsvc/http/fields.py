@@ -243,6 +243,12 @@ class PercentText(Percent):
         return super()._deserialize(Decimal(value) if is_number else value)
 
 
+def switch(*, in_query: bool = False) -> fields.Boolean:
+    """Return the field of what is off unless the request says true."""
+    true, false = ("true", "false") if in_query else (True, False)
+    return fields.Boolean(load_default=False, truthy={true}, falsy={false})
+
+
 class Point(DescribedField):
     """The user's place in the rollout, as a percentage; the user is in if it is below `percent`."""
 

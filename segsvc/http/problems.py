@@ -283,6 +283,18 @@ class InvalidLines(Problem):
         )
 
 
+class NobodyListed(Problem):
+    """A file or a set without users would remove all members."""
+
+    status, slug, title = 422, "nobody-listed", "Nobody would be left in the segment"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the file or set has no users; to remove all members, send ?allow_empty=true; nothing"
+            " was changed"
+        )
+
+
 class UnknownSegments(Problem):
     """The body names segments that are not live."""
 

@@ -15,7 +15,7 @@ from marshmallow import Schema, ValidationError
 from segsvc.auth.keys import actor, identify_again
 from segsvc.db.quotas import Quota
 from segsvc.db.url import is_host
-from segsvc.db.values import SLUG
+from segsvc.db.values import SLUG, Author
 from segsvc.http import body_stream
 from segsvc.http.app_keys import LIMITS, QUOTAS
 from segsvc.http.fields import UserIdText
@@ -29,6 +29,7 @@ from segsvc.http.problems import (
     UnsupportedMediaType,
 )
 from segsvc.http.threads import in_thread
+from segsvc.observability.request_ids import CURRENT
 
 # Bytes of a body, and items of lists, that are read in some milliseconds.
 LARGE_BODY = 16 * 1024
@@ -57,6 +58,11 @@ async def read_body(request: web.Request, schema: Schema) -> Any:
         Problem: what `read_json` raises.
     """
     read_query(request, NO_PARAMETERS)
+    return await load_body(request, schema)
+
+
+async def load_body(request: web.Request, schema: Schema) -> Any:
+    """Return what `read_body` does, for a route with query parameters."""
     data = await read_json(request)
     lists = {}
     if isinstance(data, dict):
@@ -159,6 +165,12 @@ def read_base(request: web.Request) -> str:
     if host is None or not is_host(host["address"] or host["name"]):
         raise MalformedRequest
     return f"{request.scheme}://{request.host}"
+
+
+def author(request: web.Request) -> Author:
+    """Return who sends `request`, for what the audit log says of the changes it makes."""
+    ids = CURRENT.get()
+    return Author(actor(request), ids.request_id if ids else None)
 
 
 def quota_of(request: web.Request) -> Quota:

@@ -39,7 +39,7 @@ class Route:
         role: the role that a key needs, None if no key is needed.
         parameters: fields of the path's parameters.
         query: the query parameters, None if the query is not read: a page, a probe.
-        body: what is sent, and an `example` of it.
+        bodies: what may be sent, each in its content type, and an `example` of the JSON.
         status: the status of success.
         answers: what comes back with `status`, each in its content type.
         problems: what can go wrong, besides what follows from the above.
@@ -54,7 +54,7 @@ class Route:
         default_factory=lambda: {"slug": Slug(), "user_id": UserIdText()}
     )
     query: Schema | None = NO_PARAMETERS
-    body: Schema | Text | None = None
+    bodies: tuple[Schema | Text, ...] = ()
     example: Any = None
     status: int = 200
     answers: tuple[Schema | Text, ...] = ()

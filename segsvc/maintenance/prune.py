@@ -6,6 +6,7 @@ from datetime import datetime
 
 from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
+from segsvc.db.values import rows_of
 
 COUNT = statement("maintenance/count_ended")
 LIST_DELETED_SEGMENTS = statement("maintenance/list_deleted_segments")
@@ -15,6 +16,8 @@ DELETE_ROLLOUTS = statement("maintenance/delete_rollouts")
 DELETE_SEGMENT = statement("maintenance/delete_segment")
 DELETE_LAYER_SEGMENTS = statement("maintenance/delete_layer_segments")
 DELETE_LAYERS = statement("maintenance/delete_layers")
+COUNT_AUDIT = statement("maintenance/count_audit")
+DELETE_AUDIT = statement("maintenance/delete_audit")
 
 BATCH = 10_000
 
@@ -41,17 +44,24 @@ async def prune(conn: Connection, before: datetime) -> AsyncIterator[int]:
     What ended at `before` stays: stays of the month that starts then may continue from it. Each
     batch is a transaction, so a prune can be interrupted and repeated.
     """
-    while rows := _rows(await conn.execute(DELETE_PERIODS, before, BATCH)):
+    while rows := rows_of(await conn.execute(DELETE_PERIODS, before, BATCH)):
         yield rows
-    yield _rows(await conn.execute(DELETE_ROLLOUTS, before))
-    yield _rows(await conn.execute(DELETE_LAYER_SEGMENTS, before))
+    yield rows_of(await conn.execute(DELETE_ROLLOUTS, before))
+    yield rows_of(await conn.execute(DELETE_LAYER_SEGMENTS, before))
     for segment in await conn.fetch(LIST_DELETED_SEGMENTS, before):
-        while rows := _rows(await conn.execute(DELETE_PERIODS_OF_SEGMENT, segment["id"], BATCH)):
+        while rows := rows_of(await conn.execute(DELETE_PERIODS_OF_SEGMENT, segment["id"], BATCH)):
             yield rows
-        yield _rows(await conn.execute(DELETE_SEGMENT, segment["id"]))
-    yield _rows(await conn.execute(DELETE_LAYERS, before))
+        yield rows_of(await conn.execute(DELETE_SEGMENT, segment["id"]))
+    yield rows_of(await conn.execute(DELETE_LAYERS, before))
 
 
-def _rows(status: str) -> int:
-    """Return the number in a command's status, such as `DELETE 42`."""
-    return int(status.rpartition(" ")[2])
+async def count_audit(conn: Connection, before: datetime) -> int:
+    """Return how many entries `prune_audit` would delete."""
+    entries: int = await conn.fetchval(COUNT_AUDIT, before)
+    return entries
+
+
+async def prune_audit(conn: Connection, before: datetime) -> AsyncIterator[int]:
+    """Delete what was recorded before a time; yield the number of rows for each batch."""
+    while rows := rows_of(await conn.execute(DELETE_AUDIT, before, BATCH)):
+        yield rows

@@ -100,11 +100,10 @@ def _operation(route: Route, tag: str) -> dict[str, Any]:
         # A service that has no keys yet is open on its own machine.
         "security": [{"key": [route.role]}, {}] if route.role else [],
     }
-    if route.body:
-        example = {} if isinstance(route.body, Text) else {"example": route.example}
-        content = dict([_content(route.body)])
-        for media in content.values():
-            media.update(example)
+    if route.bodies:
+        content = dict(map(_content, route.bodies))
+        if "application/json" in content:
+            content["application/json"]["example"] = route.example
         described["requestBody"] = {"required": True, "content": content}
     return described
 
@@ -142,9 +141,9 @@ def _problems(route: Route) -> set[type[problems.Problem]]:
         found.add(problems.TooManyNewUsers)
     if route.role is Role.EDITOR:
         found.add(problems.EditorRequired)
-    if route.body:
+    if route.bodies:
         found.update(_OF_A_BODY)
-    if isinstance(route.body, Schema) and not route.failures:
+    if any(isinstance(body, Schema) for body in route.bodies) and not route.failures:
         found.add(problems.NotJson)
     if route.query:
         found.update(_OF_A_QUERY)

@@ -47,6 +47,7 @@ _EXAMPLES = (
         " or CSV with a header that has one column user_id; nothing was changed"
     ),
     problems.InvalidLines({3: "100oo2"}, more=False),
+    problems.NobodyListed(),
     problems.UnknownSegments(
         [{"pointer": "#/add/0", "detail": "no live segment has the slug DISCOUNT_03"}]
     ),

@@ -5,6 +5,7 @@
 -- $2 after      bigint, the last user of the page before; 0 for the first page
 -- $3 limit      bigint, null for all
 -- $4 at         timestamptz, null for now
+-- $5 source     text, manual or rollout; null for both
 --
 -- Returns: a row each: user_id bigint, source text, since text and expires_at text (RFC 3339)
 -- Locks:   none
@@ -119,6 +120,7 @@ last_by_hand AS MATERIALIZED (
             AND m.valid_to > coalesce($4::timestamptz, now())
             AND m.valid_from <= coalesce($4::timestamptz, now())
             AND $3::bigint IS NOT NULL
+            AND $5::text IS NULL
             AND later.holds IS NOT TRUE
         ORDER BY m.user_id
         LIMIT $3::bigint
@@ -169,6 +171,7 @@ FROM (
                     AND s.deleted_at > coalesce($4::timestamptz, now())
                     AND s.created_at <= coalesce($4::timestamptz, now())
             )
+            AND coalesce($5::text, 'manual') = 'manual'
             AND later.holds IS NOT TRUE
         ORDER BY m.user_id
         LIMIT $3::bigint
@@ -235,6 +238,7 @@ FROM (
             AND (SELECT NOT isempty(f.points) FROM in_force AS f)
             AND rollout_point((SELECT f.salt FROM in_force AS f), u.id)
             <@ (SELECT f.points FROM in_force AS f)
+            AND coalesce($5::text, 'rollout') = 'rollout'
             AND by_hand.decides IS NOT TRUE
             AND other.holds IS NOT TRUE
         ORDER BY u.id

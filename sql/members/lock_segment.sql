@@ -5,8 +5,8 @@
 -- $1 slug     text
 -- $2 layer_id bigint, of its layer, null outside layers
 --
--- Returns: one row: id bigint, ends_at timestamptz, null without an end, locked_at timestamptz; or
---          none
+-- Returns: one row: id bigint, ends_at timestamptz, null without an end, layer_id bigint, as given,
+--          locked_at timestamptz; or none
 -- Locks:   the segment, and the others in the layer, FOR NO KEY UPDATE, in the order of their ids
 -- Index:   segment_slug_deleted_at_key, segment_pkey
 --
@@ -43,6 +43,7 @@ timed AS MATERIALIZED (
 -- The life may have ended while this waited for the locks.
 SELECT
     locked.id,
+    $2::bigint AS layer_id,
     timed.locked_at,
     nullif(locked.deleted_at, 'infinity') AS ends_at
 FROM timed

@@ -1,6 +1,6 @@
 -- sql/members/register.sql
 -- Registers the users of a file who are not known yet, as of just before the change.
--- Needs: members/change.
+-- Needs: members/lock_registration.
 --
 -- $1 now timestamptz, read after the segment was locked
 --

@@ -22,6 +22,8 @@ GATED = {
     "ofrep/evaluate_all": {"segment"},
     "reports/copy_month": {"users", "segment"},
     "segments/preview": {"users"},
+    "segments/list_stats": {"users"},
+    "members/find_unlisted": {"users"},
     "reports/copy_month_of_user": {"segment"},
 }
 
@@ -81,7 +83,12 @@ async def test_header_agrees_with_the_server(conn: Connection, name: str) -> Non
 
 
 # Statements that PostgreSQL has no plan for.
-UTILITY = {"members/stage", "members/analyze_staged"}
+UTILITY = {
+    "members/stage",
+    "members/stage_unlisted",
+    "members/analyze_staged",
+    "members/analyze_unlisted",
+}
 
 
 async def stage(conn: Connection, name: str) -> None:
@@ -90,13 +97,20 @@ async def stage(conn: Connection, name: str) -> None:
         await conn.execute(statement("members/stage"))
         await conn.execute("INSERT INTO staged SELECT n FROM generate_series(1, 100) AS n")
         await conn.execute(statement("members/analyze_staged"))
+        if name != "members/stage_unlisted":
+            await conn.execute(statement("members/stage_unlisted"))
 
 
 # What runs seldom, and is planned for its values.
 VALUES = {
     "maintenance/replay": "'{1,2,3}'",
-    "members/change": "1, '2026-07-01', true, null, null, null",
-    "members/list": "1, 0, 100, NULL",
+    "audit/list": "null, 'SEG_1', null, 100",
+    "segments/list_stats": "1, '2026-07-01', '2026-08-01', 'day'",
+    "segments/list_sorted": "'members', null, null, '', 100",
+    "members/change": "1, '2026-07-01', true, null, null, null, false",
+    "members/find_set": "'{1,2}', '{2026-07-01,2026-07-02}', '{all,all}'",
+    "members/find_unlisted": "1, '2026-07-01'",
+    "members/list": "1, 0, 100, NULL, NULL",
     "segments/preview": "1, '2026-07-01', 'SEG_1', '{[0,1000000)}', '{}'",
     "members/list_conflicts": "1, '2026-07-01', null, null, 100",
     "members/move": "1, '2026-07-01', null, null, null",
@@ -106,6 +120,8 @@ VALUES = {
     "reports/copy_month": "'2026-07-01', '2026-08-01'",
     "reports/copy_month_of_user": "'2026-07-01', '2026-08-01', 200",
     "maintenance/count_ended": "'2026-07-15'",
+    "maintenance/count_audit": "'2026-01-02'",
+    "maintenance/delete_audit": "'2026-01-02', 100",
     "maintenance/delete_periods": "'2026-07-15', 1000",
     "maintenance/delete_periods_of_segment": "1, 1000",
     "maintenance/delete_rollouts": "'2025-07-01'",

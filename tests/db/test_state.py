@@ -34,7 +34,8 @@ GRANTS = """
     GRANT SELECT, INSERT, UPDATE ON segment, rollout, users, membership, layer, layer_segment,
         api_key TO {role};
     GRANT SELECT ON elsewhere TO {role};
-    GRANT DELETE ON rollout, membership TO {role};
+    GRANT DELETE ON rollout, membership, users TO {role};
+    GRANT SELECT, INSERT ON audit TO {role};
 """
 
 

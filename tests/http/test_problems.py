@@ -215,6 +215,14 @@ CONTRACT: dict[str, Row] = {
         "POST", f"{TAKEN}/members/add", "text/csv", b"1\nx\n2\n-1\n",
         422, "invalid-lines", ["#row=2", "#row=4"],
     ),
+    "nobody listed": ("PUT", f"{TAKEN}/members", "text/csv", b"id\n", 422, "nobody-listed", []),
+    "a set of nothing": (
+        "POST", f"{TAKEN}/members/add", JSON, {"from": {}}, 422, "invalid-request", ["#/from"],
+    ),
+    "a set of unknown segments": (
+        "POST", SEGMENTS, JSON, {"slug": "NEW", "from": {"all_of": ["TAKEN", "NONE"]}},
+        422, "unknown-segments", ["#/from/all_of/1"],
+    ),
     "a workbook as a file": (
         "POST", f"{TAKEN}/members/add", "text/csv", b"PK\x03\x04",
         422, "wrong-format", [],

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from segsvc.api.audit.changes import record_layer, recorded
 from segsvc.api.layers import store
 from segsvc.api.layers.schemas import (
     LAYER,
@@ -24,7 +25,7 @@ from segsvc.db.pool import Connection, connection
 from segsvc.http import problems
 from segsvc.http.app_keys import LARGE_READS, POOL
 from segsvc.http.problems import LayerNotFound, LayerSlugTaken, NotEnoughFree, PlanPending
-from segsvc.http.requests import pointer, read_body, read_layer_slug, read_query, refusal
+from segsvc.http.requests import author, pointer, read_body, read_layer_slug, read_query, refusal
 from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
 
@@ -37,7 +38,7 @@ ROUTES = Routes("layers", "Sets of segments of which a user is in at most one at
 @ROUTES.post(
     "/layers",
     role=Role.EDITOR,
-    body=NEW_LAYER,
+    bodies=(NEW_LAYER,),
     example={"slug": "DISCOUNTS", "segments": ["DISCOUNT_30", "DISCOUNT_50"]},
     status=201,
     answers=(LAYER,),
@@ -54,7 +55,7 @@ async def create_layer(request: web.Request) -> web.Response:
     new = await read_body(request, NEW_LAYER)
     slug, slugs = new["slug"], new["segments"]
     places: Places = {name: ("segments", i) for i, name in enumerate(slugs)}
-    async with _changed(request, places) as conn:
+    async with _changed(request, slug, places) as conn:
         if not await store.create(conn, slug, slugs, redeal=new["redeal"], actor=actor(request)):
             raise LayerSlugTaken(slug)
     async with connection(request.app[POOL]) as conn:
@@ -91,7 +92,7 @@ async def get_layer(request: web.Request) -> web.Response:
 @ROUTES.patch(
     "/layers/{slug}",
     role=Role.EDITOR,
-    body=LAYER_CHANGE,
+    bodies=(LAYER_CHANGE,),
     example={"percents": {"DISCOUNT_30": 20, "DISCOUNT_50": 80}},
     answers=(LAYER,),
     problems=(
@@ -111,7 +112,7 @@ async def change_layer(request: web.Request) -> web.Response:
     places |= {name: ("remove", i) for i, name in enumerate(wanted.remove)}
     places |= {name: ("add", i) for i, name in enumerate(wanted.add)}
     try:
-        async with _changed(request, places) as conn:
+        async with _changed(request, slug, places) as conn:
             await store.change(conn, slug, wanted, actor(request))
     except TooManySegments:
         detail = f"a layer has at most {store.MAX_SEGMENTS} segments"
@@ -131,7 +132,7 @@ async def delete_layer(request: web.Request) -> web.Response:
     """Delete a layer; its segments go on without it."""
     slug = read_layer_slug(request)
     redeal = read_query(request, LAYER_DELETION)["redeal"]
-    async with _changed(request, {}) as conn:
+    async with _changed(request, slug, {}) as conn:
         await store.delete(conn, slug, redeal=redeal, actor=actor(request))
     return web.Response(status=204)
 
@@ -141,11 +142,19 @@ def _described(layer: store.DescribedLayer) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _changed(request: web.Request, places: Places) -> AsyncIterator[Connection]:
-    """Lend a connection in a transaction; turn what is refused into problems with their places."""
+async def _changed(request: web.Request, slug: str, places: Places) -> AsyncIterator[Connection]:
+    """Lend a connection in a transaction that holds the locks of the slugs; record the change.
+
+    What is refused becomes a problem with its places. No places: the segments of the layer.
+    """
     try:
         async with connection(request.app[POOL]) as conn, conn.transaction():
-            yield conn
+            names = await store.lock_slugs(conn, slug, list(places))
+            before = await store.segments_of(conn, slug)
+            async with recorded(conn, author(request), names):
+                yield conn
+            after = await store.segments_of(conn, slug)
+            await record_layer(conn, author(request), slug, before, after)
     except SegmentsNotLive as error:
         raise problems.UnknownSegments(
             _errors(places, {slug: f"no live segment has the slug {slug}" for slug in error.slugs})

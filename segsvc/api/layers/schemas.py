@@ -16,6 +16,7 @@ from segsvc.http.fields import (
     Slug,
     Timestamp,
     preview_mark,
+    switch,
 )
 
 _LAYER_SLUG = LayerSlug()
@@ -37,7 +38,7 @@ class NewLayerSchema(Schema):
 
     slug = LayerSlug(required=True)
     segments = _slugs(required=True)
-    redeal = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+    redeal = switch()
 
     @validates_schema
     def _refuse_repeated(self, data: Mapping[str, Any], **_: Any) -> None:
@@ -60,7 +61,7 @@ class LayerChangeSchema(Schema):
         validate=validate.Length(1, MAX_SEGMENTS, error="must hold {min} to {max} slugs"),
     )
     plan = fields.String(load_default=None, validate=validate.OneOf(("keep", "cancel")))
-    redeal = fields.Boolean(load_default=False, truthy={True}, falsy={False})
+    redeal = switch()
 
     @validates_schema
     def _refuse_contradictions(self, data: Mapping[str, Any], **_: Any) -> None:
@@ -83,7 +84,7 @@ class LayerChangeSchema(Schema):
 class LayerDeletionSchema(Schema):
     """`?redeal`."""
 
-    redeal = fields.Boolean(load_default=False, truthy={"true"}, falsy={"false"})
+    redeal = switch(in_query=True)
 
 
 class LayerCursor(Cursor):

@@ -1,4 +1,4 @@
-"""Statements about layers. The caller owns the transaction."""
+"""Statements about layers. The caller owns the transaction, and locks the slugs for a change."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from segsvc.api.segments.percentages import (
     set_steps,
 )
 from segsvc.api.segments.points import Points
+from segsvc.db import clock
 from segsvc.db.conditions import (
     InAnotherLayer,
     LayerNotLive,
@@ -114,6 +115,24 @@ class Change:
     redeal: bool = False
 
 
+async def lock_slugs(conn: Connection, slug: str, names: Sequence[str]) -> Sequence[str]:
+    """Hold off other changes of a layer and of segments until the commit; return their slugs.
+
+    No names: the segments that are in the layer.
+    """
+    await conn.execute(LOCK_SLUG, slug)
+    locked = names or [row["slug"] for row in await conn.fetch(LIST_SEGMENTS, slug)]
+    await conn.execute(LOCK_SLUGS, locked)
+    return locked
+
+
+async def segments_of(conn: Connection, slug: str) -> list[str] | None:
+    """Return the segments of a layer of a locked slug, None if there is no live one."""
+    if await conn.fetchrow(FIND, slug, await clock.now(conn)) is None:
+        return None
+    return [row["slug"] for row in await conn.fetch(LIST_SEGMENTS, slug)]
+
+
 async def create(
     conn: Connection, slug: str, asked: Sequence[str], *, redeal: bool, actor: str | None
 ) -> bool:
@@ -127,8 +146,6 @@ async def create(
         NotEnoughFree: they have more than all points together; the caller rolls back.
         RedealNeeded: users would enter or leave, and `redeal` is false; the caller rolls back.
     """
-    await conn.execute(LOCK_SLUG, slug)
-    await conn.execute(LOCK_SLUGS, asked)
     locked = await _lock_segments(conn, asked)
     _refuse_others(locked.values(), None)
     now = locked[asked[0]]["locked_at"]
@@ -161,8 +178,6 @@ async def change(conn: Connection, slug: str, wanted: Change, actor: str | None)
         RedealNeeded: users would enter or leave, and `redeal` is false; the caller rolls back.
     """
     names = list(dict.fromkeys([*wanted.remove, *wanted.percents, *wanted.add]))
-    await conn.execute(LOCK_SLUG, slug)
-    await conn.execute(LOCK_SLUGS, names)
     layer = await _lock(conn, slug)
     locked = await _lock_segments(conn, names)
     _refuse_others((locked[name] for name in wanted.add), layer)
@@ -201,9 +216,7 @@ async def delete(conn: Connection, slug: str, *, redeal: bool, actor: str | None
         LayerNotLive: no live layer has the slug; nothing was changed.
         RedealNeeded: users would enter or leave, and `redeal` is false; the caller rolls back.
     """
-    await conn.execute(LOCK_SLUG, slug)
     names = [row["slug"] for row in await conn.fetch(LIST_SEGMENTS, slug)]
-    await conn.execute(LOCK_SLUGS, names)
     layer = await _lock(conn, slug)
     locked = await conn.fetch(LOCK_SEGMENTS, names)
     deals, now = [], None

@@ -1,38 +1,48 @@
-"""Members of a segment: import them from a file, list them in pages or export them as CSV."""
+"""Members of a segment: add, remove and replace many, list them in pages or export them as CSV."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from aiohttp import web
+from marshmallow import Schema
 
+from segsvc.api.audit.changes import record_members
 from segsvc.api.members import store
 from segsvc.api.members.schemas import (
     ADDITION_QUERY,
-    IMPORTED,
+    CHANGED_MEMBERS,
     MEMBER_LIST,
     MEMBER_PAGE,
     MEMBERS_CSV,
+    MEMBERS_THEN,
+    REMOVAL_QUERY,
+    REPLACED_MEMBERS,
+    REPLACEMENT_QUERY,
     USER_IDS_FILE,
 )
+from segsvc.api.members.sets import USER_SET, resolve, shown
+from segsvc.api.members.store import Operation
 from segsvc.api.members.user_id_file import BadLines, TooManyLines, UserIdFile, WrongFormat
 from segsvc.api.segments import store as segments
-from segsvc.api.users.schemas import AS_OF
 from segsvc.auth.keys import actor, identify_again
 from segsvc.auth.roles import Role
 from segsvc.db import clock
 from segsvc.db.conditions import ElsewhereInLayer, PastExpiry, PastStart, StartAfterEnd
-from segsvc.db.pool import Connection, connection
+from segsvc.db.pool import connection
 from segsvc.http import body_stream, problems
 from segsvc.http.app_keys import EXPORTS, IMPORTS, LIMITS, POOL
 from segsvc.http.csv_stream import accepts, stream_csv
 from segsvc.http.problems import (
     Busy,
     InvalidLines,
+    NobodyListed,
     SegmentNotFound,
     TooLarge,
+    UnknownSegments,
     UnsupportedMediaType,
 )
-from segsvc.http.requests import NO_PARAMETERS, read_query, read_slug, refusal
+from segsvc.http.requests import author, load_body, pointer, read_query, read_slug, refusal
 from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
 
@@ -45,43 +55,67 @@ IMPORT_SECONDS = 3600
 ROUTES = Routes("members", "All users of a segment: import files of a million, list and export")
 
 
+EXAMPLE = {"from": {"any_of": ["VOICE_MESSAGES"], "none_of": ["DISCOUNT_30", "DISCOUNT_50"]}}
+
+
 @ROUTES.post(
     "/segments/{slug}/members/add",
     role=Role.EDITOR,
     query=ADDITION_QUERY,
-    body=USER_IDS_FILE,
-    answers=(IMPORTED,),
+    bodies=(USER_IDS_FILE, USER_SET),
+    example=EXAMPLE,
+    answers=(CHANGED_MEMBERS,),
     problems=(
         SegmentNotFound,
         problems.ElsewhereInLayer,
         problems.WrongFormat,
         InvalidLines,
+        UnknownSegments,
         Busy,
     ),
 )
 async def add_members(request: web.Request) -> web.Response:
-    """Add the users of a file: all of them or none."""
-    query = read_query(request, ADDITION_QUERY)
-    by = actor(request)
-
-    async def add(conn: Connection, slug: str) -> store.Imported:
-        return await store.add(conn, slug, query.term, query.on_conflict, by)
-
-    return await _import(request, add, skips=query.on_conflict == store.SKIP)
+    """Add the users of a file, or of other segments: all of them or none."""
+    wanted = _read(request, Operation.ADD, ADDITION_QUERY)
+    return json_response(CHANGED_MEMBERS, await _change(request, wanted))
 
 
 @ROUTES.post(
     "/segments/{slug}/members/remove",
     role=Role.EDITOR,
-    body=USER_IDS_FILE,
-    answers=(IMPORTED,),
-    problems=(SegmentNotFound, problems.WrongFormat, InvalidLines, Busy),
+    query=REMOVAL_QUERY,
+    bodies=(USER_IDS_FILE, USER_SET),
+    example=EXAMPLE,
+    answers=(CHANGED_MEMBERS,),
+    problems=(SegmentNotFound, problems.WrongFormat, InvalidLines, UnknownSegments, Busy),
 )
 async def remove_members(request: web.Request) -> web.Response:
-    """Remove the users of a file: all of them or none."""
-    read_query(request, NO_PARAMETERS)
-    by = actor(request)
-    return await _import(request, lambda conn, slug: store.remove(conn, slug, by))
+    """Remove the users of a file, or of other segments: all of them or none."""
+    wanted = _read(request, Operation.REMOVE, REMOVAL_QUERY)
+    return json_response(CHANGED_MEMBERS, await _change(request, wanted))
+
+
+@ROUTES.put(
+    "/segments/{slug}/members",
+    role=Role.EDITOR,
+    query=REPLACEMENT_QUERY,
+    bodies=(USER_IDS_FILE, USER_SET),
+    example=EXAMPLE,
+    answers=(REPLACED_MEMBERS,),
+    problems=(
+        SegmentNotFound,
+        problems.ElsewhereInLayer,
+        problems.WrongFormat,
+        InvalidLines,
+        NobodyListed,
+        UnknownSegments,
+        Busy,
+    ),
+)
+async def replace_members(request: web.Request) -> web.Response:
+    """Make the users of a file, or of other segments, the members: add them, remove the others."""
+    wanted = _read(request, Operation.REPLACE, REPLACEMENT_QUERY)
+    return json_response(REPLACED_MEMBERS, await _change(request, wanted))
 
 
 @ROUTES.get(
@@ -95,56 +129,88 @@ async def list_members(request: web.Request) -> web.StreamResponse:
     """List a page of members as JSON, or export all of them as CSV, now or as of any time."""
     slug = read_slug(request)
     if accepts(request, "Accept", "text/csv"):
-        at = read_query(request, AS_OF)["at"]
+        asked = read_query(request, MEMBERS_THEN)
         async with request.app[EXPORTS].open() as conn:
-            segment_id = await segments.find(conn, slug, at)
+            segment_id = await segments.find(conn, slug, asked["at"])
+            listed = store.Listed(segment_id, **asked)
             return await stream_csv(
-                request, conn, f"{slug}.csv", lambda sink: store.copy(conn, segment_id, at, sink)
+                request, conn, f"{slug}.csv", lambda sink: store.copy(conn, listed, sink)
             )
     page = read_query(request, MEMBER_PAGE)
     limit, at = page["limit"], page["at"]
     async with connection(request.app[POOL]) as conn:
-        segment_id = await segments.find(conn, slug, at)
-        members = await store.list_page(conn, segment_id, page["after"], limit + 1, at)
+        listed = store.Listed(await segments.find(conn, slug, at), at, page["source"])
+        members = await store.list_page(conn, listed, page["after"], limit + 1)
         marked = await clock.preview_mark(conn, at)
     following = members[limit - 1].user_id if len(members) > limit else None
     answer = {"members": members[:limit], "next": following} | marked
     return await list_response(MEMBER_LIST, answer, len(members), {"Vary": "Accept"})
 
 
-async def _import(
-    request: web.Request,
-    change: Callable[[Connection, str], Awaitable[store.Imported]],
-    *,
-    skips: bool = False,
-) -> web.Response:
-    """Add or remove the users of the file in the body, with `change`.
+def _read(request: web.Request, operation: Operation, query: Schema) -> store.Change:
+    """Return the change that the path and the query ask for."""
+    options = read_query(request, query)
+    return store.Change(read_slug(request), operation, **options, actor=actor(request))
+
+
+async def _change(request: web.Request, wanted: store.Change) -> dict[str, Any]:
+    """Change a segment for the users of a file or a set; return the counts."""
+    if request.content_type == "application/json":
+        done = await _change_set(request, wanted)
+    else:
+        done = await _change_listed(request, wanted)
+    changed = done.removed if wanted.operation is Operation.REMOVE else done.added
+    counts = {"received": done.received, "unchanged": done.received - changed - done.skipped}
+    if wanted.operation is Operation.REPLACE:
+        counts |= {"added": done.added, "removed": done.removed}
+    else:
+        counts["changed"] = changed
+    if wanted.on_conflict == store.SKIP:
+        counts["skipped"] = done.skipped
+    return counts | ({"dry_run": True} if wanted.dry_run else {})
+
+
+async def _change_set(request: web.Request, wanted: store.Change) -> store.Changed:
+    """Change a segment for the users of the set in the body, in one transaction."""
+    named = await load_body(request, USER_SET)
+    async with request.app[IMPORTS].open() as conn:
+        await segments.find(conn, wanted.slug)
+        users = await resolve(conn, named)
+        with _refusals(lambda _: pointer("from")):
+            async with conn.transaction():
+                done = await store.change_set(conn, wanted, users)
+                await record_members(conn, author(request), wanted, done, shown(named))
+    return done
+
+
+async def _change_listed(request: web.Request, wanted: store.Change) -> store.Changed:
+    """Change a segment for the users of the file in the body.
 
     The file is received before any lock is taken, because that may take long. The change is one
     transaction. What can be refused without the file is refused before it is sent.
     """
-    slug = read_slug(request)
     charset = (request.charset or "utf-8").lower()
     if request.content_type != "text/csv" or charset not in CHARSETS:
-        raise UnsupportedMediaType("send user ids, one a line, with Content-Type: text/csv")
+        raise UnsupportedMediaType(
+            "send user ids, one a line, with Content-Type: text/csv, or a set of users as JSON"
+        )
     limits = request.app[LIMITS]
-    received = body_stream.pieces(request, limits.import_bytes, IMPORT_SECONDS)
-    file = UserIdFile(received, limits.import_lines, limits.import_bytes)
+    pieces = body_stream.pieces(request, limits.import_bytes, IMPORT_SECONDS)
+    file = UserIdFile(pieces, limits.import_lines, limits.import_bytes)
     async with request.app[IMPORTS].open() as conn:
-        await segments.find(conn, slug)
-        with _refusals(file):
-            await store.receive(conn, file)
+        await segments.find(conn, wanted.slug)
+        with _refusals(lambda place: f"#row={file.line_of(place)}"):
+            received = await store.receive(conn, file)
             await identify_again(request)
             async with conn.transaction():
-                done = await change(conn, slug)
-    unchanged = file.received - done.changed - done.skipped
-    counts = {"received": file.received, "changed": done.changed, "unchanged": unchanged}
-    return json_response(IMPORTED, counts | ({"skipped": done.skipped} if skips else {}))
+                done = await store.change_listed(conn, wanted, received)
+                await record_members(conn, author(request), wanted, done)
+    return done
 
 
 @contextmanager
-def _refusals(file: UserIdFile) -> Iterator[None]:
-    """Turn what the import of a file refuses into problems."""
+def _refusals(place: Callable[[int], str]) -> Iterator[None]:
+    """Turn what is refused into problems; `place` points at a user, by the number in the file."""
     try:
         yield
     except WrongFormat as error:
@@ -153,10 +219,12 @@ def _refusals(file: UserIdFile) -> Iterator[None]:
         raise InvalidLines(error.lines, more=error.more) from None
     except TooManyLines as error:
         raise TooLarge(f"the operator's limit is {error.limit} user ids in one file") from None
+    except store.NobodyListed:
+        raise NobodyListed from None
     except ElsewhereInLayer as error:
         errors = [
             {
-                "pointer": f"#row={file.line_of(found.place)}",
+                "pointer": place(found.place),
                 "detail": problems.elsewhere(found.user_id, found.elsewhere, found.ends_at),
             }
             for found in error.conflicts

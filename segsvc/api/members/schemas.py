@@ -1,7 +1,6 @@
 """Schemas of members."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
@@ -17,54 +16,94 @@ from segsvc.http.fields import (
     UserId,
     UserIdCursor,
     preview_mark,
+    switch,
 )
 from segsvc.http.routes import Text
 
-
-@dataclass(frozen=True)
-class AdditionQuery:
-    """When the users of a file are in, and what becomes of them elsewhere in the layer."""
-
-    term: Term
-    on_conflict: str
+# By hand, or by percentage.
+SOURCES = ("manual", "rollout")
 
 
-class AdditionQuerySchema(TermSchema):
-    """`?starts_at`, `?expires_at` or `?ttl`, not both, and `?on_conflict`."""
+class RemovalQuerySchema(Schema):
+    """`?dry_run`: count what would change, and change nothing."""
 
-    ttl = TTLText()
+    dry_run = switch(in_query=True)
+
+
+class ListingQuerySchema(RemovalQuerySchema):
+    """`?on_conflict`: what becomes of users who are elsewhere in the layer."""
+
     on_conflict = fields.String(load_default=REFUSE, validate=validate.OneOf((REFUSE, *CHOICES)))
 
     @post_load
-    def _build(self, data: Mapping[str, Any], **_: Any) -> AdditionQuery:
+    def _build(self, data: Mapping[str, Any], **_: Any) -> dict[str, Any]:
+        ends = {"starts_at", "expires_at", "ttl"}
         term = Term(data.get("starts_at"), data.get("expires_at", data.get("ttl")))
-        return AdditionQuery(term, data["on_conflict"])
+        return {"term": term} | {name: data[name] for name in data if name not in ends}
 
 
-class MemberPageSchema(AsOfSchema):
-    """`?at&limit&after`."""
+class AdditionQuerySchema(TermSchema, ListingQuerySchema):
+    """`?starts_at`, `?expires_at` or `?ttl`, not both, `?on_conflict` and `?dry_run`."""
+
+    ttl = TTLText()
+
+
+class ReplacementQuerySchema(ListingQuerySchema):
+    """`?on_conflict`, `?dry_run`, and `?allow_empty`: a list without users removes everybody."""
+
+    allow_empty = switch(in_query=True)
+
+
+class MembersThenSchema(AsOfSchema):
+    """`?at&source`: the members at a time, all or those by hand or by percentage."""
+
+    source = fields.String(load_default=None, validate=validate.OneOf(SOURCES))
+
+
+class MemberPageSchema(MembersThenSchema):
+    """`?at&source&limit&after`."""
 
     limit = PageSize(load_default=100)
     after = UserIdCursor(load_default=0)
 
 
-class ImportedSchema(Schema):
-    """The counts of an import: ids in the file, users changed, and the difference.
+def _count(example: int, *, required: bool = True) -> fields.Integer:
+    return fields.Integer(required=required, metadata={"examples": [example]})
 
-    `skipped`: ids that were left out, only if the request asked for that.
+
+class ChangedMembersSchema(Schema):
+    """The ids in a file, or the users of a set, for how many something changed, and the others.
+
+    `skipped`: who was left out, only if the request asked for that. `dry_run`: true if nothing was
+    changed, or absent.
     """
 
-    received = fields.Integer(required=True, metadata={"examples": [100000]})
-    changed = fields.Integer(required=True, metadata={"examples": [99998]})
-    unchanged = fields.Integer(required=True, metadata={"examples": [2]})
-    skipped = fields.Integer(metadata={"examples": [0]})
+    received = _count(100000)
+    changed = _count(99998)
+    unchanged = _count(2)
+    skipped = _count(0, required=False)
+    dry_run = fields.Boolean(metadata={"enum": [True]})
+
+
+class ReplacedMembersSchema(Schema):
+    """The ids in a file, or the users of a set, and who was added, or has another end, and removed.
+
+    `skipped` and `dry_run` as for an addition.
+    """
+
+    received = _count(100000)
+    added = _count(99998)
+    removed = _count(20)
+    unchanged = _count(2)
+    skipped = _count(0, required=False)
+    dry_run = fields.Boolean(metadata={"enum": [True]})
 
 
 class MemberSchema(Schema):
     """A user who is in the segment, by hand or by percentage."""
 
     user_id = UserId(required=True)
-    source = fields.String(required=True, validate=validate.OneOf(("manual", "rollout")))
+    source = fields.String(required=True, validate=validate.OneOf(SOURCES))
     since = FormattedTimestamp(required=True)
     expires_at = FormattedTimestamp(required=True, allow_none=True)
 
@@ -81,8 +120,12 @@ class MemberListSchema(Schema):
 
 
 ADDITION_QUERY = AdditionQuerySchema()
+REMOVAL_QUERY = RemovalQuerySchema()
+REPLACEMENT_QUERY = ReplacementQuerySchema()
+MEMBERS_THEN = MembersThenSchema()
 MEMBER_PAGE = MemberPageSchema()
-IMPORTED = ImportedSchema()
+CHANGED_MEMBERS = ChangedMembersSchema()
+REPLACED_MEMBERS = ReplacedMembersSchema()
 MEMBER_LIST = MemberListSchema()
 USER_IDS_FILE = Text("text/csv", "user_id\n1000\n1002\n")
 MEMBERS_CSV = Text(

@@ -40,7 +40,7 @@ LINKS = web.AppKey("links", LinkSettings)
 @ROUTES.post(
     "/reports",
     role=Role.EDITOR,
-    body=NEW_REPORT,
+    bodies=(NEW_REPORT,),
     example={"period": "2026-11"},
     status=201,
     answers=(REPORT_LINK,),

@@ -1,10 +1,17 @@
 """Segments: create, list, read, change and delete them."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
+from typing import Any
 
 from aiohttp import web
 
-from segsvc.api.segments import store
+from segsvc.api.audit.changes import record_members, recorded
+from segsvc.api.members import sets
+from segsvc.api.members import store as members
+from segsvc.api.members.store import Operation
+from segsvc.api.segments import stats, store
 from segsvc.api.segments.percentages import Step
 from segsvc.api.segments.schemas import (
     NEW_SEGMENT,
@@ -16,6 +23,8 @@ from segsvc.api.segments.schemas import (
     SEGMENT_LIST,
     SEGMENT_PAGE,
     SEGMENT_THEN,
+    STATS,
+    STATS_QUERY,
     STORED_PLAN,
 )
 from segsvc.api.users.schemas import AS_OF
@@ -23,11 +32,18 @@ from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
 from segsvc.db import clock
 from segsvc.db.conditions import PastEnd, PastPreview, PastStep, StepAfterEnd
-from segsvc.db.pool import connection
+from segsvc.db.pool import Connection, connection
 from segsvc.db.values import rfc3339
-from segsvc.http.app_keys import LARGE_READS, POOL
-from segsvc.http.problems import PlanChanged, PlanPending, SegmentNotFound, SlugTaken
-from segsvc.http.requests import NO_PARAMETERS, read_body, read_query, read_slug, refusal
+from segsvc.http.app_keys import EXPORTS, IMPORTS, LARGE_READS, POOL
+from segsvc.http.problems import (
+    Busy,
+    PlanChanged,
+    PlanPending,
+    SegmentNotFound,
+    SlugTaken,
+    UnknownSegments,
+)
+from segsvc.http.requests import NO_PARAMETERS, author, read_body, read_query, read_slug, refusal
 from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
 
@@ -37,34 +53,50 @@ ROUTES = Routes("segments", "Named groups of users: create them, set their perce
 @ROUTES.post(
     "/segments",
     role=Role.EDITOR,
-    body=NEW_SEGMENT,
+    bodies=(NEW_SEGMENT,),
     example={"slug": "VOICE_MESSAGES", "percent": 10},
     status=201,
     answers=(SEGMENT,),
-    problems=(SlugTaken,),
+    problems=(SlugTaken, UnknownSegments, Busy),
 )
 async def create_segment(request: web.Request) -> web.Response:
-    """Create a segment."""
+    """Create a segment, without members or with those of other segments."""
     new = await read_body(request, NEW_SEGMENT)
-    async with connection(request.app[POOL]) as conn, conn.transaction():
-        segment = await store.create(conn, **new, actor=actor(request))
-    if segment is None:
-        raise SlugTaken(f"{new['slug']} is live: delete it first, or take another slug")
-    created = store.CountedSegment(**asdict(segment), members=0)
+    parts, at = new.pop("parts"), new.pop("at")
+    if parts is None:
+        async with connection(request.app[POOL]) as conn, _changed(request, conn, new["slug"]):
+            segment = await _create(conn, new, actor(request))
+    else:
+        async with request.app[IMPORTS].open() as conn:
+            named = sets.named(parts, at)
+            users = await sets.resolve(conn, named)
+            async with _changed(request, conn, new["slug"]):
+                segment = await _create(conn, new, actor(request))
+                addition = members.Change(segment.slug, Operation.ADD, actor=actor(request))
+                done = await members.change_set(conn, addition, users)
+                await record_members(conn, author(request), addition, done, sets.shown(named))
+        segment = replace(segment, members=done.added)
     location = f"{request.path}/{segment.slug}"
-    return json_response(SEGMENT, created, status=201, headers={"Location": location})
+    return json_response(SEGMENT, segment, status=201, headers={"Location": location})
 
 
 @ROUTES.get("/segments", role=Role.EDITOR, query=SEGMENT_PAGE, answers=(SEGMENT_LIST,))
 async def list_segments(request: web.Request) -> web.Response:
-    """List a page of live segments in the order of their slugs."""
+    """List a page of live segments by slug, or the newest or largest first; search them."""
     page = read_query(request, SEGMENT_PAGE)
-    limit = page["limit"]
-    async with connection(request.app[POOL]) as conn:
-        segments = await store.list_live(conn, page["after"], limit + 1)
-    following = segments[limit - 1].slug if len(segments) > limit else None
-    answer = {"segments": segments[:limit], "next": following}
-    return await list_response(SEGMENT_LIST, answer, len(segments))
+    limit, after, q, sort = page["limit"], page["after"], page["q"], page["sort"]
+    found: list[tuple[tuple[int | None, str], dict[str, Any]]]
+    if sort is store.Sort.SLUG:
+        async with connection(request.app[POOL]) as conn:
+            listed = await store.list_live(conn, after[1] if after else "", limit + 1, q)
+        found = [((None, each.slug), vars(each)) for each in listed]
+    else:
+        async with request.app[LARGE_READS].take(), connection(request.app[POOL]) as conn:
+            ranked = await store.list_sorted(conn, sort, after, limit + 1, q)
+        found = [((each.rank, each.slug), _shown(each)) for each in ranked]
+    following = found[limit - 1][0] if len(found) > limit else None
+    answer = {"segments": [segment for _, segment in found[:limit]], "next": following}
+    return await list_response(SEGMENT_LIST, answer, len(found))
 
 
 @ROUTES.get(
@@ -87,7 +119,7 @@ async def get_segment(request: web.Request) -> web.Response:
 @ROUTES.patch(
     "/segments/{slug}",
     role=Role.EDITOR,
-    body=SEGMENT_CHANGE,
+    bodies=(SEGMENT_CHANGE,),
     example={"percent": 50},
     answers=(SEGMENT,),
     problems=(SegmentNotFound, PlanPending),
@@ -98,7 +130,7 @@ async def change_segment(request: web.Request) -> web.Response:
     changes = await read_body(request, SEGMENT_CHANGE)
     async with connection(request.app[POOL]) as conn:
         try:
-            async with conn.transaction():
+            async with _changed(request, conn, slug):
                 await store.change(conn, slug, changes, actor(request))
         except PastEnd:
             raise refusal("is not in the future", ("ends_at",)) from None
@@ -116,7 +148,7 @@ async def change_segment(request: web.Request) -> web.Response:
 async def delete_segment(request: web.Request) -> web.Response:
     """Delete a segment; all users leave it at once."""
     slug = _slug(request)
-    async with connection(request.app[POOL]) as conn, conn.transaction():
+    async with connection(request.app[POOL]) as conn, _changed(request, conn, slug):
         await store.delete(conn, slug, actor(request))
     return web.Response(status=204)
 
@@ -137,7 +169,7 @@ async def get_plan(request: web.Request) -> web.Response:
 @ROUTES.put(
     "/segments/{slug}/plan",
     role=Role.EDITOR,
-    body=PLAN,
+    bodies=(PLAN,),
     example={
         "steps": [
             {"at": "2098-12-01T09:00:00+03:00", "percent": 5},
@@ -167,6 +199,25 @@ async def cancel_plan(request: web.Request) -> web.Response:
 
 
 @ROUTES.get(
+    "/segments/{slug}/stats",
+    role=Role.EDITOR,
+    query=STATS_QUERY,
+    answers=(STATS,),
+    problems=(SegmentNotFound, Busy),
+)
+async def list_stats(request: web.Request) -> web.Response:
+    """Count who was in a segment at the end of each hour, day or week, who joined and who left."""
+    slug = read_slug(request)
+    query = read_query(request, STATS_QUERY)
+    try:
+        async with request.app[EXPORTS].open() as conn:
+            found = await stats.list_stats(conn, slug, **query)
+    except stats.WrongStart as error:
+        raise refusal(error.detail, ("from",)) from None
+    return await list_response(STATS, {"stats": found}, len(found))
+
+
+@ROUTES.get(
     "/segments/{slug}/preview",
     role=Role.EDITOR,
     query=PREVIEW_QUERY,
@@ -185,10 +236,32 @@ async def preview_percent(request: web.Request) -> web.Response:
     return json_response(PREVIEW, found)
 
 
+@asynccontextmanager
+async def _changed(request: web.Request, conn: Connection, slug: str) -> AsyncIterator[None]:
+    """Enter a transaction that holds the lock of the slug; record what becomes of the segment."""
+    async with conn.transaction():
+        await store.lock_slug(conn, slug)
+        async with recorded(conn, author(request), [slug]):
+            yield
+
+
+async def _create(conn: Connection, new: dict[str, Any], by: str | None) -> store.CountedSegment:
+    segment = await store.create(conn, **new, actor=by)
+    if segment is None:
+        raise SlugTaken(f"{new['slug']} is live: delete it first, or take another slug")
+    return store.CountedSegment(**asdict(segment), members=0)
+
+
+def _shown(segment: store.RankedSegment) -> dict[str, Any]:
+    """Return a segment for a list: without members if it is not sorted by them."""
+    shown = vars(segment)
+    return shown if segment.members is not None else {n: shown[n] for n in shown if n != "members"}
+
+
 async def _set_plan(request: web.Request, slug: str, steps: list[Step]) -> store.Plan:
     etags = None if request.if_match is None else {tag.value for tag in request.if_match}
     try:
-        async with connection(request.app[POOL]) as conn, conn.transaction():
+        async with connection(request.app[POOL]) as conn, _changed(request, conn, slug):
             return await store.set_plan(conn, slug, steps, etags, actor(request))
     except PastStep:
         raise refusal("is not in the future", ("steps", 0, "at")) from None

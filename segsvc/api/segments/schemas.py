@@ -1,12 +1,16 @@
 """Schemas of segments."""
 
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
+from segsvc.api.members.sets import PartsSchema
 from segsvc.api.segments.percentages import Step
+from segsvc.api.segments.stats import Interval
+from segsvc.api.segments.store import Sort
 from segsvc.http.fields import (
     Cursor,
     Description,
@@ -21,15 +25,25 @@ from segsvc.http.fields import (
 
 MAX_STEPS = 100
 
+MAX_RANK = 2**63 - 1
+
 _SLUG = Slug()
+_RANK = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 class NewSegmentSchema(Schema):
-    """`{slug, description?, percent?}`."""
+    """`{slug, description?, percent?, from?, at?}`: `from` says who is in it from the beginning."""
 
     slug = Slug(required=True)
     description = Description(load_default="")
     percent = Percent(load_default=None)
+    parts = fields.Nested(PartsSchema, data_key="from", load_default=None)
+    at = Timestamp(load_default=None)
+
+    @validates_schema
+    def _refuse_a_time_alone(self, data: Mapping[str, Any], **_: Any) -> None:
+        if data["at"] and not data["parts"]:
+            raise ValidationError({"at": ["needs from"]})
 
 
 class SegmentChangeSchema(Schema):
@@ -98,24 +112,42 @@ class StoredPlanSchema(Schema):
     steps = fields.List(fields.Nested(StepSchema), required=True)
 
 
-class SlugCursor(Cursor):
+class SegmentCursor(Cursor):
     """The `next` of a page of segments, to be sent as `after` as it is: its content may change."""
 
     json_schema: ClassVar = Cursor.json_schema | {"examples": ["VOICE_MESSAGES"]}
 
-    def _parse(self, text: str) -> str:
-        slug: str = _SLUG.deserialize(text)
-        return slug
+    def _parse(self, text: str) -> tuple[int | None, str]:
+        rank, comma, slug = text.rpartition(",")
+        if comma and (not _RANK.fullmatch(rank) or int(rank) > MAX_RANK):
+            raise ValueError(rank)
+        return int(rank) if comma else None, _SLUG.deserialize(slug)
+
+    def _serialize(self, value: tuple[int | None, str] | None, *_: Any, **__: Any) -> str | None:
+        if value is None:
+            return None
+        rank, slug = value
+        return slug if rank is None else f"{rank},{slug}"
 
 
 class SegmentPageSchema(Schema):
-    """`?limit&after`."""
+    """`?q&sort&limit&after`: `q` is a part of the slug or the description, in any case.
 
+    By `created_at`, the newest come first; by `members`, those with the most users by hand.
+    """
+
+    q = Description(load_default=None, metadata={"examples": ["voice"]})
+    sort = fields.Enum(Sort, by_value=True, load_default=Sort.SLUG)
     limit = PageSize(load_default=100)
-    after = SlugCursor(load_default="")
+    after = SegmentCursor(load_default=None)
+
+    @validates_schema
+    def _refuse_the_cursor_of_another_order(self, data: Mapping[str, Any], **_: Any) -> None:
+        if data["after"] and (data["after"][0] is None) != (data["sort"] is Sort.SLUG):
+            raise ValidationError({"after": ["must be the next of the page before"]})
 
 
-class ListedSegmentSchema(Schema):
+class ShownSegmentSchema(Schema):
     """A live segment; `percent` is null in a manual one, `ends_at` and `layer` without one."""
 
     slug = Slug(required=True)
@@ -126,7 +158,13 @@ class ListedSegmentSchema(Schema):
     layer = LayerSlug(required=True, allow_none=True)
 
 
-class SegmentSchema(ListedSegmentSchema):
+class ListedSegmentSchema(ShownSegmentSchema):
+    """A live segment in a list; `members` is there if the list is sorted by it."""
+
+    members = fields.Integer(metadata={"examples": [2]})
+
+
+class SegmentSchema(ShownSegmentSchema):
     """A live segment; `members` counts the users who are in by hand now."""
 
     members = fields.Integer(required=True, metadata={"examples": [2]})
@@ -142,10 +180,40 @@ class SegmentListSchema(Schema):
     """A page of segments; `next` is the `after` of the next page, null on the last page."""
 
     segments = fields.List(fields.Nested(ListedSegmentSchema), required=True)
-    next = SlugCursor(required=True, allow_none=True)
+    next = SegmentCursor(required=True, allow_none=True)
+
+
+class StatsQuerySchema(Schema):
+    """`?from&to&step`: steps of time, by default the last 30; without an end, up to now."""
+
+    start = Timestamp(data_key="from", load_default=None)
+    end = Timestamp(data_key="to", load_default=None)
+    interval = fields.Enum(Interval, by_value=True, data_key="step", load_default=Interval.DAY)
+
+
+class StatsSchema(Schema):
+    """A step of time that begins at `at`: who was in at its end, and who joined and left in it.
+
+    Users by percentage are the known ones.
+    """
+
+    at = Timestamp(required=True)
+    members = fields.Integer(required=True, metadata={"examples": [1200]})
+    by_hand = fields.Integer(required=True, metadata={"examples": [200]})
+    by_percentage = fields.Integer(required=True, metadata={"examples": [1000]})
+    joined = fields.Integer(required=True, metadata={"examples": [30]})
+    left = fields.Integer(required=True, metadata={"examples": [10]})
+
+
+class StatsListSchema(Schema):
+    """The steps, in the order of time."""
+
+    stats = fields.List(fields.Nested(StatsSchema), required=True)
 
 
 PLAN = PlanSchema()
+STATS_QUERY = StatsQuerySchema()
+STATS = StatsListSchema()
 PREVIEW_QUERY = PreviewQuerySchema()
 PREVIEW = PreviewSchema()
 STORED_PLAN = StoredPlanSchema()

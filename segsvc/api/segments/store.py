@@ -1,10 +1,11 @@
-"""Statements about segments. The caller owns the transaction."""
+"""Statements about segments. The caller owns the transaction, and locks the slug for a change."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from segsvc.api.segments.percentages import (
@@ -40,6 +41,7 @@ LOCK = statement("segments/lock")
 FIND_LAYER = statement("segments/find_layer")
 CREATE = statement("segments/create")
 LIST_LIVE = statement("segments/list_live")
+LIST_SORTED = statement("segments/list_sorted")
 GET = statement("segments/get")
 DESCRIBE = statement("segments/describe")
 SET_END = statement("segments/set_end")
@@ -65,6 +67,22 @@ class CountedSegment(Segment):
     members: int
 
 
+class Sort(StrEnum):
+    """The order of a list of segments: by slug, or the newest or largest first."""
+
+    SLUG = "slug"
+    CREATED_AT = "created_at"
+    MEMBERS = "members"
+
+
+@dataclass(frozen=True)
+class RankedSegment(Segment):
+    """A live segment with its rank in a list; `members` is None unless it is the rank."""
+
+    rank: int
+    members: int | None
+
+
 @dataclass(frozen=True)
 class Preview:
     """How many known users would enter a segment and leave it if it had `percent` at a time."""
@@ -88,6 +106,11 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+async def lock_slug(conn: Connection, slug: str) -> None:
+    """Wait for other changes of the segment of this slug, and hold them off until the commit."""
+    await conn.execute(LOCK_SLUG, slug)
+
+
 async def create(
     conn: Connection,
     slug: str,
@@ -96,14 +119,27 @@ async def create(
     actor: str | None = None,
 ) -> Segment | None:
     """Create a segment and return it, or None if a live one has the slug."""
-    await conn.execute(LOCK_SLUG, slug)
     row = await conn.fetchrow(CREATE, slug, description, percent, actor)
     return Segment(**row, ends_at=None, layer=None) if row else None
 
 
-async def list_live(conn: Connection, after: str, limit: int) -> list[Segment]:
-    """Return up to `limit` live segments whose slugs sort after `after`, in that order."""
-    return [Segment(**row) for row in await conn.fetch(LIST_LIVE, after, limit)]
+async def list_live(conn: Connection, after: str, limit: int, q: str | None) -> list[Segment]:
+    """Return up to `limit` live segments whose slugs sort after `after`, in that order.
+
+    With `q`, only those that have it in their slug or description, in any case.
+    """
+    return [Segment(**row) for row in await conn.fetch(LIST_LIVE, after, q, limit)]
+
+
+async def list_sorted(
+    conn: Connection, sort: Sort, after: tuple[int, str] | None, limit: int, q: str | None
+) -> list[RankedSegment]:
+    """Return up to `limit` live segments, those of the highest rank first.
+
+    `after` are the rank and the slug of the last segment of the page before; `q` as above.
+    """
+    rows = await conn.fetch(LIST_SORTED, sort, q, *(after or (None, "")), limit)
+    return [RankedSegment(**row) for row in rows]
 
 
 async def get(conn: Connection, slug: str, at: datetime | None = None) -> CountedSegment:
@@ -269,7 +305,6 @@ def _refuse_steps_after(ends_at: datetime | None, steps: Sequence[Step]) -> None
 
 async def _lock(conn: Connection, slug: str) -> Locked:
     """Lock a live segment for a change, and its layer if it is in one."""
-    await conn.execute(LOCK_SLUG, slug)
     found = await conn.fetchrow(LOCK_LAYER, slug)
     layer = Layer(**found) if found else None
     row = await conn.fetchrow(LOCK, slug)

@@ -1,10 +1,13 @@
 """Users: change, read and explain their segments."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from aiohttp import web
 
+from segsvc.api.audit import store as audit
 from segsvc.api.users import reads, store
+from segsvc.api.users.erasure import SegmentsMissed, erase
 from segsvc.api.users.schemas import (
     AS_OF,
     CHANGED_USER,
@@ -35,6 +38,7 @@ from segsvc.http import problems
 from segsvc.http.app_keys import LARGE_READS, POOL
 from segsvc.http.requests import (
     NO_PARAMETERS,
+    author,
     pointer,
     quota_of,
     read_body,
@@ -69,7 +73,7 @@ async def list_user_segments(request: web.Request) -> web.Response:
 @ROUTES.post(
     "/users/{user_id}/segments",
     role=Role.EDITOR,
-    body=USER_CHANGE,
+    bodies=(USER_CHANGE,),
     example={
         "add": ["VOICE_MESSAGES", {"slug": "DISCOUNT_50", "ttl": 172800}],
         "remove": ["DISCOUNT_30"],
@@ -115,7 +119,7 @@ async def change_user(request: web.Request) -> web.Response:
 @ROUTES.post(
     "/users/segments",
     role=Role.READER,
-    body=USER_LIST,
+    bodies=(USER_LIST,),
     example={"user_ids": [1000, 1015, 1004]},
     answers=(USERS_SEGMENTS,),
 )
@@ -160,6 +164,21 @@ async def list_user_events(request: web.Request) -> web.Response:
     following = (last.at, last.slug) if last else None
     answer = {"user_id": user_id, "events": events[:limit], "next": following}
     return await list_response(HISTORY, answer, len(events))
+
+
+@ROUTES.delete("/users/{user_id}", role=Role.EDITOR, status=204)
+async def erase_user(request: web.Request) -> web.Response:
+    """Erase a user: segments, history and all; the audit log says that one was erased, not who."""
+    user_id = read_user_id(request)
+    read_query(request, NO_PARAMETERS)
+    async with connection(request.app[POOL]) as conn:
+        while True:
+            with suppress(SegmentsMissed):
+                async with conn.transaction():
+                    if await erase(conn, user_id):
+                        await audit.record(conn, author(request), "user.erase", None, {})
+                    break
+    return web.Response(status=204)
 
 
 def _unknown_segments(change: UserChange, slugs: set[str]) -> problems.UnknownSegments:

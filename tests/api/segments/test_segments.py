@@ -133,6 +133,7 @@ async def test_creations_of_a_slug_take_turns(
 
     async def create(creator: Connection) -> bool:
         async with creator.transaction():
+            await store.lock_slug(creator, "A")
             return await store.create(creator, "A", "") is not None
 
     creations = []

@@ -68,7 +68,7 @@ class Service(RuleBasedStateMachine):
         self.conn = await asyncpg.connect(self.dsn)
         await pin(self.conn, SESSION)
         await self.conn.execute(
-            "TRUNCATE segment, rollout, users, membership, layer, layer_segment"
+            "TRUNCATE segment, rollout, users, membership, layer, layer_segment, audit"
         )
         self.client = TestClient(TestServer(create_app(self.dsn, secret=SECRET, anonymous=True)))
         await self.client.start_server()
