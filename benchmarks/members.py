@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tempfile
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -39,6 +40,8 @@ async def measure(server: str) -> None:
                 ours.append(seconds(partial(add, url, ids)))
             row(f"a million ids {order} added, seconds", f"{median(ours):.1f}")
             row("the same, to COPY of the rows", f"{median(bare) / median(ours):.2f}", "0.4")
+            if factor == 1:
+                replacements(dsn, url, Path(folder), median(ours))
         after = peak_memory(pid)
         step("the same ids again")
         again = [seconds(lambda: add(url, ids)) for _ in range(ROUNDS)]
@@ -47,6 +50,7 @@ async def measure(server: str) -> None:
         row("peak memory before and after, MB", f"{before:.0f}, {after:.0f}", "+ under 50")
         listing(dsn, url)
         layers(dsn, url)
+        sizes(dsn, url)
 
 
 def files(folder: Path, factor: int) -> tuple[Path, Path]:
@@ -68,10 +72,36 @@ def add(url: str, ids: Path) -> None:
     assert json.loads(done.stdout)["received"] == MILLION
 
 
+def replacements(dsn: str, url: str, folder: Path, import_seconds: float) -> None:
+    """A million members replaced by a million, half of them the same; and dry runs."""
+    halves = [folder / "even.csv", folder / "late.csv"]
+    for path, first in zip(halves, (1, 1 + MILLION // 2), strict=True):
+        path.write_text("".join(f"{user_id}\n" for user_id in range(first, first + MILLION)))
+    members = f"{url}/api/v1/segments/A/members"
+    csv = ("-H", "Content-Type: text/csv")
+    dry, replaced = [], []
+    for number in range(ROUNDS):
+        step(f"round {number + 1} of {ROUNDS}: a million replaced by a million")
+        file = f"@{halves[(number + 1) % 2]}"
+        put = partial(curl, "-X", "PUT", *csv, "--data-binary", file)
+        dry.append(seconds(partial(put, f"{members}?dry_run=true")))
+        replaced.append(seconds(partial(put, members)))
+        psql(dsn, "DELETE FROM membership WHERE NOT included OR valid_to < 'infinity'", "VACUUM")
+    ratio = median(replaced) / import_seconds
+    row("a million replaced by a million, half the same, to the import", f"{ratio:.2f}")
+    row("the same as a dry run, seconds", f"{median(dry):.1f}")
+
+
 def listing(dsn: str, url: str) -> None:
     """A million members as CSV through HTTP, against psql with the same statement."""
     query = LIST
-    for parameter, literal in {"$1": "1", "$2": "0", "$3": "NULL", "$4": "NULL"}.items():
+    for parameter, literal in {
+        "$1": "1",
+        "$2": "0",
+        "$3": "NULL",
+        "$4": "NULL",
+        "$5": "NULL",
+    }.items():
         query = query.replace(parameter, literal)
     copy = f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER)"
     address = f"{url}/api/v1/segments/A/members"
@@ -94,6 +124,11 @@ def layers(dsn: str, url: str) -> None:
         " SELECT user_id, 2, TRUE, '2024-01-02' FROM membership WHERE segment_id = 1",
         "VACUUM ANALYZE",
     )
+    overlap = json.dumps({"from": {"all_of": ["A", "B"]}})
+    path = f"{url}/api/v1/segments/A/members/add?dry_run=true"
+    count = partial(curl, "-H", "Content-Type: application/json", "-d", overlap, path)
+    counted = [seconds(count) for _ in range(ROUNDS)]
+    row("the overlap of two segments of a million, seconds", f"{median(counted):.1f}")
     body = json.dumps({"slug": "L", "segments": ["A", "B"]})
     form = partial(curl, "-H", "Content-Type: application/json", "-d", body, f"{url}/api/v1/layers")
     formed = []
@@ -104,3 +139,19 @@ def layers(dsn: str, url: str) -> None:
         "a layer formed over two segments of a million members, ms, curl included",
         f"{median(formed) * 1000:.0f}",
     )
+
+
+def sizes(dsn: str, url: str) -> None:
+    """The size of a segment of a million members in a year of a million events."""
+    psql(
+        dsn,
+        "INSERT INTO segment (slug, description, created_at) VALUES ('S', '', '2024-01-01')",
+        "INSERT INTO membership (user_id, segment_id, included, valid_from)"
+        " SELECT n, currval('segment_id_seq'), TRUE, now() - n * interval '31.5 seconds'"
+        f" FROM generate_series(1, {MILLION}) AS n",
+        "VACUUM ANALYZE",
+    )
+    start = f"{datetime.now(UTC) - timedelta(days=364):%Y-%m-%dT00:00:00Z}"
+    ask = partial(curl, f"{url}/api/v1/segments/S/stats?from={start}")
+    asked = [seconds(ask) for _ in range(ROUNDS)]
+    row("the size in 365 days, a million members and events, seconds", f"{median(asked):.1f}")

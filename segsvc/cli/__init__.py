@@ -11,8 +11,9 @@ from segsvc import __version__
 COMMANDS = {
     "segments": "Create, list, change and delete segments.",
     "layers": "Keep segments apart: a user is in at most one segment of a layer.",
-    "members": "Add, remove and list the users of a segment, up to millions in one file.",
-    "user": "Show the segments of the user ID, why, what is planned, and the history.",
+    "members": "Add, remove, replace and list the users of a segment, up to millions in one file.",
+    "user": "Show the segments of a user, why, what is planned and the history, or erase the user.",
+    "audit": "Show who changed segments, layers and keys, from what to what.",
     "serve": "Serve HTTP until SIGINT or SIGTERM.",
     "migrate": "Bring the database schema to this version.",
     "keys": "Create, list and revoke API keys.",

@@ -79,9 +79,9 @@ async def call(method: str, path: str, **options: Any) -> Any:
         return await _read(response) if response.content_type == "application/json" else None
 
 
-async def pages(path: str) -> AsyncIterator[Any]:
+async def pages(path: str, **query: str | int) -> AsyncIterator[Any]:
     """Yield the pages of a list."""
-    query: dict[str, str | int] = {"limit": 1000}
+    query["limit"] = 1000
     while True:
         page = await call("GET", path, params=query)
         yield page

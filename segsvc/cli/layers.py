@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from segsvc.cli import client, percents
+from segsvc.cli.output import echo, with_json
 
 REDEAL = click.option(
     "--redeal", is_flag=True, help="Percentages may take other users than before."
@@ -30,6 +31,7 @@ def layers() -> None:
 @click.argument("layer")
 @click.argument("segments", nargs=-1, required=True)
 @REDEAL
+@with_json
 def create(layer: str, segments: tuple[str, ...], *, redeal: bool) -> None:
     """Form the layer LAYER over SEGMENTS, which may have members and percentages already.
 
@@ -41,13 +43,14 @@ def create(layer: str, segments: tuple[str, ...], *, redeal: bool) -> None:
 
 
 @layers.command("list")
+@with_json
 def list_layers() -> None:
     """List the live layers with their segments."""
 
     async def work() -> None:
         async for page in client.pages(client.path("layers")):
             for layer in page["layers"]:
-                click.echo(f"{layer['slug']:<32}  {' '.join(layer['segments'])}".rstrip())
+                echo(layer, f"{layer['slug']:<32}  {' '.join(layer['segments'])}".rstrip())
 
     client.run(work())
 
@@ -55,6 +58,7 @@ def list_layers() -> None:
 @layers.command()
 @click.argument("layer")
 @click.option("--at", help="As of a time, such as 2026-12-01T09:00:00+03:00.")
+@with_json
 def show(layer: str, at: str | None) -> None:
     """Show the segments of LAYER with their percentages, and what is free."""
     _show("GET", client.path("layers", layer), params={"at": at} if at else {})
@@ -64,6 +68,7 @@ def show(layer: str, at: str | None) -> None:
 @click.argument("layer")
 @click.argument("segments", nargs=-1, required=True)
 @REDEAL
+@with_json
 def add(layer: str, segments: tuple[str, ...], *, redeal: bool) -> None:
     """Put SEGMENTS into LAYER."""
     _change(layer, {"add": segments, "redeal": redeal})
@@ -73,6 +78,7 @@ def add(layer: str, segments: tuple[str, ...], *, redeal: bool) -> None:
 @click.argument("layer")
 @click.argument("segments", nargs=-1, required=True)
 @REDEAL
+@with_json
 def remove(layer: str, segments: tuple[str, ...], *, redeal: bool) -> None:
     """Take SEGMENTS out of LAYER."""
     _change(layer, {"remove": segments, "redeal": redeal})
@@ -86,6 +92,7 @@ def remove(layer: str, segments: tuple[str, ...], *, redeal: bool) -> None:
     type=click.Choice(["keep", "cancel"]),
     help="What becomes of plans: they go on with their next step, or are cancelled.",
 )
+@with_json
 def set_percents(layer: str, shares: tuple[str, ...], plan: str | None) -> None:
     """Set percentages of segments of LAYER at one instant; `none` makes a segment manual.
 
@@ -127,8 +134,11 @@ def _show(method: str, path: str, **sent: Any) -> None:
 
     async def work() -> None:
         layer = await client.call(method, path, **sent)
-        for segment in layer["segments"]:
-            click.echo(f"{segment['slug']:<32}  {percents.shown(segment['percent']):>7}")
-        click.echo(f"{'free':<32}  {percents.shown(layer['free']):>7}")
+        shares = [(each["slug"], each["percent"]) for each in layer["segments"]]
+        lines = [
+            f"{slug:<32}  {percents.shown(percent):>7}"
+            for slug, percent in [*shares, ("free", layer["free"])]
+        ]
+        echo(layer, "\n".join(lines))
 
     client.run(work())

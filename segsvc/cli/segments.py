@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from segsvc.cli import client, percents
+from segsvc.cli.output import as_json, echo, with_json
 
 
 class _SpanType(click.ParamType[timedelta]):
@@ -39,13 +40,24 @@ def segments() -> None:
 
 
 @segments.command("list")
-def list_segments() -> None:
+@click.option("--q", help="Only those with this in the slug or the description.")
+@click.option(
+    "--sort",
+    type=click.Choice(["slug", "created_at", "members"]),
+    default="slug",
+    show_default=True,
+    help="By slug, or the newest or largest first.",
+)
+@with_json
+def list_segments(q: str | None, sort: str) -> None:
     """List the live segments: slug, percentage, description, planned end."""
+    query = {"sort": sort} | ({"q": q} if q else {})
 
     async def work() -> None:
-        async for page in client.pages(client.path("segments")):
+        async for page in client.pages(client.path("segments"), **query):
             for segment in page["segments"]:
-                click.echo(_line(segment))
+                members = f"{segment['members']:>9}  " if "members" in segment else ""
+                echo(segment, members + _line(segment))
 
     client.run(work())
 
@@ -56,12 +68,56 @@ def list_segments() -> None:
     "--percent", type=percents.PercentType(), help="The percentage of users to take in, 0 to 100."
 )
 @click.option("--description", default="", help="What the segment is for.")
+@with_json
 def create(slug: str, percent: Decimal | None, description: str) -> None:
     """Create the segment SLUG, such as VOICE_MESSAGES."""
     body = {"slug": slug, "description": description, "percent": percents.number(percent)}
 
+    _create(body)
+
+
+@segments.command()
+@click.argument("source")
+@click.argument("slug")
+@click.option("--at", help="The members as of a past time, such as 2026-11-23T09:00:00+03:00.")
+@click.option("--description", default="", help="What the new segment is for.")
+@with_json
+def copy(source: str, slug: str, at: str | None, description: str) -> None:
+    """Create the segment SLUG with the members of SOURCE, all of them by hand.
+
+    With --at, SOURCE may have been deleted since.
+    """
+    body = {"slug": slug, "description": description, "from": {"any_of": [source]}}
+    _create(body | ({"at": at} if at else {}))
+
+
+@segments.command()
+@click.argument("slug")
+@click.option("--from", "start", help="The first step is the one that this time is in.")
+@click.option("--to", help="The end; now without it.")
+@click.option(
+    "--step",
+    type=click.Choice(["hour", "day", "week"]),
+    default="day",
+    show_default=True,
+    help="The length of a step; steps are in UTC.",
+)
+@with_json
+def stats(slug: str, start: str | None, to: str | None, step: str) -> None:
+    """Count for each day who was in the segment SLUG at its end, who joined and who left.
+
+    Without --from, these are the last 30 steps. Users by percentage are the known ones.
+    """
+    given = {"from": start, "to": to, "step": step}
+    query = {name: value for name, value in given.items() if value is not None}
+
     async def work() -> None:
-        click.echo(_line(await client.call("POST", client.path("segments"), json=body)))
+        path = client.path("segments", slug, "stats")
+        if not as_json():
+            click.echo(f"{'from':<27}  {'members':>9}  {'by hand':>9}  {'joined':>9}  {'left':>9}")
+        for row in (await client.call("GET", path, params=query))["stats"]:
+            counts = (row[name] for name in ("members", "by_hand", "joined", "left"))
+            echo(row, "  ".join([row["at"], *(f"{count:>9}" for count in counts)]))
 
     client.run(work())
 
@@ -82,6 +138,7 @@ def delete(slug: str) -> None:
 @segments.command("set-percent")
 @click.argument("slug")
 @click.argument("percent")
+@with_json
 @click.option(
     "--plan",
     type=click.Choice(["keep", "cancel"]),
@@ -99,6 +156,7 @@ def set_percent(slug: str, percent: str, plan: str | None) -> None:
 @segments.command("set-end")
 @click.argument("slug")
 @click.argument("ends_at")
+@with_json
 def set_end(slug: str, ends_at: str) -> None:
     """Plan the end of the segment SLUG: at ENDS_AT, all users leave it and its slug is free.
 
@@ -113,6 +171,7 @@ def set_end(slug: str, ends_at: str) -> None:
 @click.option("--every", type=_SpanType(), help="The time between two of them: 30m, 12h, 1d, 2w.")
 @click.option("--from", "start", help="When the first begins, such as 2026-12-01T09:00:00+03:00.")
 @click.option("--cancel", is_flag=True, help="Cancel what is planned.")
+@with_json
 def plan(
     slug: str, ramp: str | None, every: timedelta | None, start: str | None, *, cancel: bool
 ) -> None:
@@ -134,9 +193,8 @@ def plan(
     async def work() -> None:
         if cancel:
             await client.call("DELETE", path)
-            click.echo(f"nothing is planned for {slug}")
-            return
-        if start is None:
+            answer: Any = {"steps": []}
+        elif start is None:
             answer = await client.call("GET", path)
         else:
             steps = [
@@ -146,16 +204,27 @@ def plan(
             answer = await client.call("PUT", path, json={"steps": steps})
         for step in answer["steps"]:
             percent = "manual" if step["percent"] is None else percents.shown(step["percent"])
-            click.echo(f"{step['at']}  {percent:>8}")
-        if not answer["steps"]:
+            echo(step, f"{step['at']}  {percent:>8}")
+        if not answer["steps"] and not as_json():
             click.echo(f"nothing is planned for {slug}")
 
     client.run(work())
 
 
+def _create(body: dict[str, Any]) -> None:
+    _show("POST", client.path("segments"), body)
+
+
 def _change(slug: str, changes: dict[str, Any]) -> None:
+    _show("PATCH", client.path("segments", slug), changes)
+
+
+def _show(method: str, path: str, body: dict[str, Any]) -> None:
+    """Send a request and show the segment in its answer."""
+
     async def work() -> None:
-        click.echo(_line(await client.call("PATCH", client.path("segments", slug), json=changes)))
+        segment = await client.call(method, path, json=body)
+        echo(segment, _line(segment))
 
     client.run(work())
 

@@ -1,11 +1,13 @@
 """The commands that speak to a running service over HTTP."""
 
 import gzip
+import json
 import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -240,6 +242,81 @@ def test_members_refused(url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_replace(url: str, tmp_path: Path) -> None:
+    """A file becomes the list, after a dry run; an empty one needs a word; sets are lists too."""
+    for slug in ("A", "B"):
+        done(url, "segments", "create", slug)
+    done(url, "members", "add", "A", stdin="1\n2\n3\n")
+    file = tmp_path / "users.csv"
+    file.write_text("user_id\n3\n4\n")
+    counts = "received 2, added 1, removed 2, unchanged 1"
+    dry = done(url, "members", "replace", "A", str(file), "--dry-run")
+    assert dry == [f"would be: {counts}"]
+    assert done(url, "members", "replace", "A", str(file)) == [counts]
+    assert "allow_empty" in refused(url, "members", "replace", "A")
+    done(url, "members", "replace", "B", "--any-of", "A")
+    assert len(done(url, "members", "list", "B")) == 3
+    done(url, "members", "add", "B", stdin="9\n")
+    none = ["members", "replace", "A", "--all-of", "A", "--all-of", "B", "--none-of", "A"]
+    assert "allow_empty" in refused(url, *none)
+    assert done(url, *none, "--allow-empty") == ["received 0, added 0, removed 2, unchanged 0"]
+    assert "--any-of" in refused(url, "members", "add", "A", "--at", "2026-01-01", status=2)
+    assert "#/at" in refused(url, "members", "add", "A", "--any-of", "B", "--at", "monday")
+    assert "#/ttl" in refused(url, "members", "add", "A", "--any-of", "B", "--ttl", "0")
+    assert "#/from/any_of/0" in refused(url, "segments", "copy", "NONE", "C")
+    done(url, "segments", "copy", "B", "C", "--description", "like B")
+    assert done(url, "members", "list", "C") == done(
+        url, "members", "list", "C", "--source", "manual"
+    )
+    assert len(done(url, "members", "list", "C", "--source", "rollout")) == 1
+
+
+def test_json(url: str) -> None:
+    """With --json, each row is what the service answers, on one line."""
+    created = rows(url, "segments", "create", "A", "--percent", "12.5")
+    assert [row["percent"] for row in created] == [12.5]
+    done(url, "segments", "create", "B")
+    (counts,) = rows(url, "members", "add", "A", stdin="1\n")
+    assert counts == {"received": 1, "changed": 1, "unchanged": 0}
+    assert [row["slug"] for row in rows(url, "segments", "list", "--sort", "members")] == ["A", "B"]
+    assert [row["slug"] for row in rows(url, "segments", "list", "--q", "b")] == ["B"]
+    assert rows(url, "segments", "stats", "A", "--step", "hour")[-1]["joined"] == 1
+    assert rows(url, "segments", "plan", "A") == []
+    assert rows(url, "layers", "create", "L", "A", "B")[0]["free"] == 87.5
+    assert rows(url, "layers", "list")[0]["segments"] == ["A", "B"]
+    assert rows(url, "layers", "show", "L")[0]["slug"] == "L"
+    (user,) = rows(url, "user", "1")
+    assert [user["memberships"][0]["slug"], user["history"][0]["slug"]] == ["A", "A"]
+    actions = [row["action"] for row in rows(url, "audit", "--limit", "2", "--slug", "A")]
+    assert actions == ["segment.change", "members.add"]
+
+
+def rows(url: str, *arguments: str, stdin: str = "") -> list[Any]:
+    return [json.loads(line) for line in done(url, *arguments, "--json", stdin=stdin)]
+
+
+def test_audit(url: str) -> None:
+    """A line says when, who, what, and from what to what."""
+    done(url, "segments", "create", "A", "--percent", "10")
+    done(url, "segments", "set-percent", "A", "33.3")
+    line, created = done(url, "audit")
+    assert line.split()[1:] == ["-", "segment.change", "A", "percent", "10.0", "->", "33.3"]
+    assert "percent 10.0" in created
+    assert done(url, "audit", "--limit", "1") == [line]
+    assert done(url, "audit", "--actor", "ann") == []
+
+
+def test_erase(url: str) -> None:
+    """A user is erased after a question, or at once with --yes."""
+    done(url, "segments", "create", "A")
+    done(url, "members", "add", "A", stdin="1\n")
+    assert "Aborted" in run("user", "erase", "1", url=url, stdin="n\n").stderr
+    assert len(done(url, "members", "list", "A")) == 2
+    assert done(url, "user", "erase", "1", "--yes") == ["erased 1"]
+    assert done(url, "user", "show", "1") == done(url, "user", "1")
+    assert len(done(url, "members", "list", "A")) == 1
+
+
 def test_user(url: str) -> None:
     """A user's segments are shown with their reasons, and what happened before."""
     done(url, "segments", "create", "A")
