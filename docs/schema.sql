@@ -447,7 +447,7 @@ CREATE TABLE public.audit (
     request_id text,
     action text NOT NULL,
     slug text COLLATE pg_catalog."C",
-    details jsonb NOT NULL
+    details json NOT NULL
 );
 
 COMMENT ON TABLE public.audit IS 'One row for each change of a segment, a layer, many members at once, or a key, written in its transaction, and for each user who was erased. Changes of single users are periods.';

@@ -8,7 +8,7 @@ CREATE TABLE audit (
     request_id text,
     action text NOT NULL,
     slug text COLLATE "C",
-    details jsonb NOT NULL,
+    details json NOT NULL,
     CONSTRAINT audit_pkey PRIMARY KEY (id)
 );
 

@@ -9,6 +9,9 @@ import click
 from segsvc.cli import client
 from segsvc.cli.output import echo, with_json
 
+# Values of a new segment that are not shown: nobody has set them.
+UNSET: tuple[Any, ...] = ([], "", None)
+
 
 @click.command()
 @click.option("--slug", help="Only of this segment, layer or key.")
@@ -45,7 +48,7 @@ def _line(entry: dict[str, Any]) -> str:
     before, after = details.pop("before", None), details.pop("after", None)
     if before is None or after is None:
         details = (before or after or {}) | details
-        what = [f"{name} {_text(value)}" for name, value in details.items() if value != []]
+        what = [f"{name} {_text(value)}" for name, value in details.items() if value not in UNSET]
     else:
         what = [f"{name} {_text(before[name])} -> {_text(after[name])}" for name in after]
     who = entry["actor"] or "-"

@@ -146,10 +146,14 @@ def _change(method: str, path: str, file: BinaryIO, given: dict[str, Any]) -> No
         raise click.UsageError("--at needs --any-of or --all-of")
 
     async def work() -> None:
-        sent = {"json": body} if any(parts.values()) else await _file(file)
+        if any(parts.values()):
+            sent = {"json": body}
+            _say("changing the members ...")
+        else:
+            sent = await _file(file)
         done = await client.call(method, path, params=query, **sent)
-        dry = "would be: " if done.pop("dry_run", False) else ""
-        echo(done, dry + ", ".join(f"{name} {number}" for name, number in done.items()))
+        counts = ", ".join(f"{name} {done[name]}" for name in done if name != "dry_run")
+        echo(done, f"would be: {counts}" if "dry_run" in done else counts)
 
     client.run(work())
 
@@ -167,5 +171,10 @@ async def _pieces(file: BinaryIO, piece: bytes) -> AsyncIterator[bytes]:
             yield piece
             advance(len(piece))
             piece = await asyncio.to_thread(file.read, PIECE)
+    _say("changing the members ...")
+
+
+def _say(what: str) -> None:
+    """Say on a terminal what takes some time."""
     if sys.stderr.isatty():
-        click.echo("changing the members ...", err=True)
+        click.echo(what, err=True)

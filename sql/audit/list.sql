@@ -7,7 +7,7 @@
 -- $4 limit bigint
 --
 -- Returns: a row each: id bigint, at timestamptz, actor text, request_id text, action text,
---          slug text, details jsonb
+--          slug text, details json
 -- Locks:   none
 -- Index:   audit_slug_id_idx
 --

@@ -64,14 +64,19 @@ async def create_segment(request: web.Request) -> web.Response:
     new = await read_body(request, NEW_SEGMENT)
     parts, at = new.pop("parts"), new.pop("at")
     if parts is None:
-        async with connection(request.app[POOL]) as conn, _changed(request, conn, new["slug"]):
+        async with (
+            connection(request.app[POOL]) as conn,
+            conn.transaction(),
+            _recorded(request, conn, new["slug"]),
+        ):
             segment = await _create(conn, new, actor(request))
     else:
         async with request.app[IMPORTS].open() as conn:
             named = sets.named(parts, at)
             users = await sets.resolve(conn, named)
-            async with _changed(request, conn, new["slug"]):
-                segment = await _create(conn, new, actor(request))
+            async with conn.transaction():
+                async with _recorded(request, conn, new["slug"]):
+                    segment = await _create(conn, new, actor(request))
                 addition = members.Change(segment.slug, Operation.ADD, actor=actor(request))
                 done = await members.change_set(conn, addition, users)
                 await record_members(conn, author(request), addition, done, sets.shown(named))
@@ -130,7 +135,7 @@ async def change_segment(request: web.Request) -> web.Response:
     changes = await read_body(request, SEGMENT_CHANGE)
     async with connection(request.app[POOL]) as conn:
         try:
-            async with _changed(request, conn, slug):
+            async with conn.transaction(), _recorded(request, conn, slug):
                 await store.change(conn, slug, changes, actor(request))
         except PastEnd:
             raise refusal("is not in the future", ("ends_at",)) from None
@@ -148,7 +153,11 @@ async def change_segment(request: web.Request) -> web.Response:
 async def delete_segment(request: web.Request) -> web.Response:
     """Delete a segment; all users leave it at once."""
     slug = _slug(request)
-    async with connection(request.app[POOL]) as conn, _changed(request, conn, slug):
+    async with (
+        connection(request.app[POOL]) as conn,
+        conn.transaction(),
+        _recorded(request, conn, slug),
+    ):
         await store.delete(conn, slug, actor(request))
     return web.Response(status=204)
 
@@ -237,12 +246,11 @@ async def preview_percent(request: web.Request) -> web.Response:
 
 
 @asynccontextmanager
-async def _changed(request: web.Request, conn: Connection, slug: str) -> AsyncIterator[None]:
-    """Enter a transaction that holds the lock of the slug; record what becomes of the segment."""
-    async with conn.transaction():
-        await store.lock_slug(conn, slug)
-        async with recorded(conn, author(request), [slug]):
-            yield
+async def _recorded(request: web.Request, conn: Connection, slug: str) -> AsyncIterator[None]:
+    """Lock a slug until the end of the transaction, and record what becomes of its segment."""
+    await store.lock_slug(conn, slug)
+    async with recorded(conn, author(request), [slug]):
+        yield
 
 
 async def _create(conn: Connection, new: dict[str, Any], by: str | None) -> store.CountedSegment:
@@ -261,7 +269,11 @@ def _shown(segment: store.RankedSegment) -> dict[str, Any]:
 async def _set_plan(request: web.Request, slug: str, steps: list[Step]) -> store.Plan:
     etags = None if request.if_match is None else {tag.value for tag in request.if_match}
     try:
-        async with connection(request.app[POOL]) as conn, _changed(request, conn, slug):
+        async with (
+            connection(request.app[POOL]) as conn,
+            conn.transaction(),
+            _recorded(request, conn, slug),
+        ):
             return await store.set_plan(conn, slug, steps, etags, actor(request))
     except PastStep:
         raise refusal("is not in the future", ("steps", 0, "at")) from None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import pairwise
 from typing import Any
 
 from aiohttp.pytest_plugin import AiohttpClient
@@ -140,6 +141,24 @@ async def test_who_and_in_which_request(
     assert [entry["slug"] for entry in only["entries"]] == ["A"]
     assert ann.partition(".")[2] not in json.dumps(answer)
     await call(client, "GET", "/audit", 403, headers={"Authorization": f"Bearer {reader}"})
+
+
+async def test_changes_at_once_are_a_chain(client: Client) -> None:
+    """Each change begins with what the one before it left, however many are sent at once."""
+    await create(client, "A", 0)
+    await create(client, "B", 0)
+    await call(client, "POST", "/layers", 201, json={"slug": "L", "segments": ["A", "B"]})
+    sent = [set_percent(client, "A", percent) for percent in range(1, 21)]
+    for percent in range(21, 31):
+        body = {"percents": {"A": percent, "B": percent}}
+        sent.append(call(client, "PATCH", "/layers/L", json=body))
+    await asyncio.gather(*sent)
+    found = [entry["details"] for entry in await entries(client, slug="A")]
+    moves = [each for each in found if "percent" in each.get("before", {})]
+    assert len(moves) == 30
+    assert moves[0]["before"] == {"percent": 0.0}
+    for then, now in pairwise(moves):
+        assert now["before"]["percent"] == then["after"]["percent"]
 
 
 async def test_pages(client: Client) -> None:
