@@ -33,12 +33,12 @@ async def state(conn: Connection, query: str = LOCK_WAIT, *arguments: Any) -> An
 
 
 @asynccontextmanager
-async def holding(dsn: str, statement: str) -> AsyncIterator[None]:
-    """Hold the locks of a statement, on a connection of their own."""
+async def holding(dsn: str, statement: str) -> AsyncIterator[Connection]:
+    """Hold the locks of a statement in a transaction, on a connection that is yielded."""
     conn = await asyncpg.connect(dsn, server_settings={"statement_timeout": "0"})
     try:
         async with conn.transaction():
             await conn.execute(statement)
-            yield
+            yield conn
     finally:
         await conn.close()

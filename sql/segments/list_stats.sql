@@ -3,7 +3,7 @@
 --
 -- $1 segment_id bigint
 -- $2 from       timestamptz, the start of the first step
--- $3 to         timestamptz, not in the future, the end of the last step
+-- $3 to         timestamptz, the end of the last step, not after now or the end of the segment
 -- $4 step       text, hour, day or week: steps begin when these do in UTC, weeks on Monday
 --
 -- Returns: a row each, in the order of time: at timestamptz, the start of the step; members bigint
@@ -21,8 +21,6 @@
 WITH life AS MATERIALIZED (
     SELECT
         s,
-        s.created_at,
-        s.deleted_at,
         exists(
             SELECT FROM layer_segment AS l
             WHERE l.segment_id = s.id
@@ -106,16 +104,7 @@ joined_piece AS (
         p.valid_to,
         lag(p.valid_to) OVER in_time AS ended,
         lead(p.valid_from) OVER in_time AS begins
-    FROM (
-        SELECT
-            piece.user_id,
-            piece.by_hand,
-            greatest(piece.valid_from, life.created_at) AS valid_from,
-            least(piece.valid_to, life.deleted_at) AS valid_to
-        FROM piece
-        CROSS JOIN life
-    ) AS p
-    WHERE p.valid_from < p.valid_to
+    FROM piece AS p
     WINDOW in_time AS (PARTITION BY p.user_id ORDER BY p.valid_to)
 ),
 

@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 from aiohttp.pytest_plugin import AiohttpClient
 
+from segsvc.api.segments.percentages import Step
+from segsvc.api.segments.states import State
 from segsvc.app import create_app
 from segsvc.auth import store as keys
 from segsvc.auth.roles import Role
@@ -159,6 +163,16 @@ async def test_changes_at_once_are_a_chain(client: Client) -> None:
     assert moves[0]["before"] == {"percent": 0.0}
     for then, now in pairwise(moves):
         assert now["before"]["percent"] == then["after"]["percent"]
+
+
+def test_a_plan_that_begins_meanwhile_is_no_change() -> None:
+    """A state as of a later time has the step of the plan that has begun, and ends by itself."""
+    noon, one = datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 1, 13, tzinfo=UTC)
+    steps = [Step(noon, Decimal(5)), Step(one, None)]
+    state = State("", Decimal(1), steps, one, None)
+    assert state.at(noon) == State("", Decimal(5), steps[1:], one, None)
+    assert state.at(noon - timedelta(seconds=1)) == state
+    assert state.at(one) is None
 
 
 async def test_pages(client: Client) -> None:

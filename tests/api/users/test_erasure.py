@@ -17,6 +17,7 @@ from tests.db.test_migrations import PG_DUMP
 
 USER = 7_319_512_608_411_973
 CSV = {"Content-Type": "text/csv"}
+EXCLUSIVE = "SELECT pg_advisory_xact_lock(1936026482, 0)"
 
 
 async def erase(client: Client, user_id: int = USER) -> None:
@@ -106,6 +107,78 @@ async def test_beside_a_file(
     assert known == (0 if known_before else 1)
     assert await conn.fetchval("SELECT count(*) FROM membership WHERE user_id = $1", USER) == 0
     assert await faults(conn) == []
+
+
+async def test_a_file_waits_for_an_erasure(client: Client, conn: Connection, dsn: str) -> None:
+    """A file that has not looked yet who is known finds out that the user is gone."""
+    await create(client, "A")
+    await create(client, "B")
+    await change(client, USER, add=["B"])
+    async with lock_waits.holding(dsn, EXCLUSIVE) as erasing:
+        path = "/segments/A/members/add"
+        sent: dict[str, Any] = {"data": f"{USER}\n".encode(), "headers": CSV}
+        adding = asyncio.create_task(call(client, "POST", path, **sent))
+        await lock_waits.state(conn)
+        await erasing.execute("DELETE FROM membership WHERE segment_id = 2")
+        await erasing.execute("DELETE FROM users")
+    assert (await adding)["changed"] == 1
+    assert await faults(conn) == []
+
+
+@pytest.mark.parametrize("body", [b"1\n", {"from": {"any_of": ["B"]}}])
+async def test_who_is_found_is_not_erased_meanwhile(
+    client: Client, conn: Connection, dsn: str, body: Any
+) -> None:
+    """A replacement and a set look for users after an erasure: they do not name who is gone."""
+    await create(client, "A", 100)
+    await create(client, "B")
+    await change(client, 1, add=["B"])
+    await change(client, USER, add=["B"])
+    sent: dict[str, Any] = {"json": body}
+    if isinstance(body, bytes):
+        sent = {"data": body, "headers": CSV}
+    async with lock_waits.holding(dsn, EXCLUSIVE) as erasing:
+        replacing = asyncio.create_task(call(client, "PUT", "/segments/A/members", **sent))
+        await lock_waits.state(conn)
+        await erasing.execute("DELETE FROM membership WHERE user_id = $1", USER)
+        await erasing.execute("DELETE FROM users WHERE id = $1", USER)
+    assert (await replacing)["received"] == 1
+    assert await conn.fetchval("SELECT count(*) FROM users WHERE id = $1", USER) == 0
+    assert await faults(conn) == []
+
+
+async def test_a_segment_that_was_missed(client: Client, conn: Connection, dsn: str) -> None:
+    """A user whom one file has put into a segment, and another one is changing, is erased after."""
+    await create(client, "A")
+    await create(client, "B")
+    await change(client, USER, add=["A"])
+    share = "SELECT pg_advisory_lock_shared(1936026482, 0)"
+    async with lock_waits.holding(dsn, share) as second:
+        async with lock_waits.holding(dsn, share) as first:
+            await first.execute(
+                "INSERT INTO membership (user_id, segment_id, included, valid_from)"
+                " VALUES ($1, 2, TRUE, clock_timestamp())",
+                USER,
+            )
+            erasing = asyncio.create_task(erase(client))
+            await lock_waits.state(conn)
+        await second.execute("SELECT FROM segment WHERE id = 2 FOR NO KEY UPDATE")
+        ended = "UPDATE membership SET valid_to = clock_timestamp() WHERE segment_id = 2"
+        await second.execute(ended)
+        await second.execute(
+            "INSERT INTO membership (user_id, segment_id, included, valid_from)"
+            " VALUES ($1, 2, FALSE, clock_timestamp())",
+            USER,
+        )
+        await second.execute(share.replace("lock_shared", "unlock_shared"))
+        waits_for_a_row = """
+            SELECT count(*) FROM pg_stat_activity AS a JOIN pg_locks AS l ON a.pid = l.pid
+            WHERE a.datname = current_database() AND NOT l.granted AND l.locktype <> 'advisory'
+        """
+        await lock_waits.state(conn, waits_for_a_row)
+    await erasing
+    assert await conn.fetch("TABLE membership") == []
+    assert await conn.fetch("TABLE users") == []
 
 
 async def test_many_at_once(client: Client, conn: Connection) -> None:
