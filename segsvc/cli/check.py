@@ -4,11 +4,13 @@ import click
 
 from segsvc.cli.database import run_connected
 from segsvc.cli.files import progress
+from segsvc.cli.output import as_json, echo, with_json
 from segsvc.db.pool import Connection
 from segsvc.maintenance import check as store
 
 
 @click.command()
+@with_json
 def check() -> None:
     """Look for broken invariants in the whole database.
 
@@ -26,8 +28,9 @@ def check() -> None:
                 checked += users
                 advance(users)
         for fault in faults:
-            click.echo(fault)
-        click.echo(f"{checked} users checked, {len(faults)} faults")
+            echo({"fault": fault}, fault)
+        if not as_json():
+            click.echo(f"{checked} users checked, {len(faults)} faults")
         if faults:
             raise click.exceptions.Exit(1)
 

@@ -1,5 +1,7 @@
 """`segsvc check`: what must never be is found."""
 
+import json
+
 import pytest
 
 from segsvc.db.pool import Connection
@@ -108,7 +110,10 @@ async def test_replay(conn: Connection, dsn: str) -> None:
     assert any("alternate: user 2500" in fault for fault in found)
     done = run("check", database_url=dsn)
     assert done.returncode == 1
-    assert "2500 users checked" in done.stdout.splitlines()[-1]
+    *faults_said, summary = done.stdout.splitlines()
+    assert "2500 users checked" in summary
+    lines = run("check", "--json", database_url=dsn).stdout.splitlines()
+    assert [json.loads(line)["fault"] for line in lines] == faults_said
 
 
 def test_command(dsn: str) -> None:

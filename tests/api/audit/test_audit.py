@@ -166,7 +166,7 @@ async def test_changes_at_once_are_a_chain(client: Client) -> None:
 
 
 def test_a_plan_that_begins_meanwhile_is_no_change() -> None:
-    """A state as of a later time has the step of the plan that has begun, and ends by itself."""
+    """A state as of a later time has the step of the plan that came by then, and ends by itself."""
     noon, one = datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 1, 13, tzinfo=UTC)
     steps = [Step(noon, Decimal(5)), Step(one, None)]
     state = State("", Decimal(1), steps, one, None)
