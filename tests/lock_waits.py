@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 
 from segsvc.db.pool import Connection
+from segsvc.db.session import MIGRATION_SESSION, pin
 from tests.processes import TIMEOUT
 
 # The pid of a session of this database that waits for a lock.
@@ -37,6 +38,7 @@ async def holding(dsn: str, statement: str) -> AsyncIterator[Connection]:
     """Hold the locks of a statement in a transaction, on a connection that is yielded."""
     conn = await asyncpg.connect(dsn, server_settings={"statement_timeout": "0"})
     try:
+        await pin(conn, MIGRATION_SESSION)
         async with conn.transaction():
             await conn.execute(statement)
             yield conn
