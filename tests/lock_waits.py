@@ -38,7 +38,8 @@ async def holding(dsn: str, statement: str) -> AsyncIterator[Connection]:
     """Hold the locks of a statement in a transaction, on a connection that is yielded."""
     conn = await asyncpg.connect(dsn, server_settings={"statement_timeout": "0"})
     try:
-        await pin(conn, MIGRATION_SESSION)
+        # What is waited for may take longer than sessions of the service may idle.
+        await pin(conn, MIGRATION_SESSION | {"idle_in_transaction_session_timeout": "0"})
         async with conn.transaction():
             await conn.execute(statement)
             yield conn

@@ -14,7 +14,7 @@ from tests import lock_waits
 from tests.api_calls import call, change, create, explain, members, read, read_many
 from tests.clock import pass_time
 from tests.conftest import Client
-from tests.processes import TIMEOUT, serving
+from tests.processes import TIMEOUT, serving, workers_of
 
 CSV = {"Content-Type": "text/csv"}
 A = "/segments/A/members"
@@ -181,7 +181,10 @@ async def test_a_killed_replacement_leaves_the_old_list(dsn: str, conn: Connecti
         async with lock_waits.holding(dsn, held):
             replacing = asyncio.create_task(replace(url, new))
             await lock_waits.state(conn)
+            workers = workers_of(process.pid)
             process.kill()
+            for worker in workers:
+                worker.kill()
             with pytest.raises(ClientError):
                 await replacing
             await lock_waits.state(conn, f"SELECT NOT EXISTS ({lock_waits.LOCK_WAIT})")
