@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 from segsvc.db.conditions import EndTooFar, PastExpiry, PastStart, StartAfterEnd
 
-MAX_USER_ID = 2**63 - 1
+# The largest bigint of PostgreSQL.
+MAX_BIGINT = 2**63 - 1
+MAX_USER_ID = MAX_BIGINT
 SLUG = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 # The end of a membership: a time, a time to live from its start on, or no end.

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields
 
-from segsvc.db.values import MAX_USER_ID, SLUG, rfc3339
+from segsvc.db.values import MAX_BIGINT, MAX_USER_ID, SLUG, rfc3339
 from segsvc.http.problems import MAX_ERRORS
 
 MAX_DESCRIPTION = 1000
@@ -179,18 +179,21 @@ class Cursor(DescribedField):
         raise NotImplementedError
 
 
-class UserIdCursor(Cursor):
-    """The `next` of a page of users, to be sent as `after` as it is: its content may change."""
+class IdCursor(Cursor):
+    """The `next` of a page in the order of ids, to be sent as `after` as it is."""
 
     def _parse(self, text: str) -> int:
-        user_id: int = _USER_ID_TEXT.deserialize(text)
-        return user_id
+        number = decimal(text)
+        if number is None or number > MAX_BIGINT:
+            raise ValueError(text)
+        return number
 
     def _serialize(self, value: int | None, *_: Any, **__: Any) -> str | None:
         return None if value is None else str(value)
 
 
-_USER_ID_TEXT = UserIdText()
+class UserIdCursor(IdCursor):
+    """The `next` of a page of users, to be sent as `after` as it is: its content may change."""
 
 
 class PageSize(DescribedField):

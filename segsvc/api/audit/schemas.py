@@ -1,27 +1,16 @@
 """Schemas of the audit log."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from marshmallow import Schema, fields
 
-from segsvc.http.fields import Cursor, PageSize, Slug, Timestamp, decimal
-
-MAX_ID = 2**63 - 1
+from segsvc.http.fields import IdCursor, PageSize, Slug, Timestamp
 
 
-class EntryCursor(Cursor):
+class EntryCursor(IdCursor):
     """The `next` of a page of the audit log, to be sent as `after` as it is: it may change."""
 
-    json_schema: ClassVar = Cursor.json_schema | {"examples": ["41"]}
-
-    def _parse(self, text: str) -> int:
-        number = decimal(text)
-        if number is None or number > MAX_ID:
-            raise ValueError(text)
-        return number
-
-    def _serialize(self, value: int | None, *_: Any, **__: Any) -> str | None:
-        return None if value is None else str(value)
+    json_schema: ClassVar = IdCursor.json_schema | {"examples": ["41"]}
 
 
 class AuditPageSchema(Schema):

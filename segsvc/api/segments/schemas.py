@@ -11,6 +11,7 @@ from segsvc.api.members.sets import PartsSchema
 from segsvc.api.segments.percentages import Step
 from segsvc.api.segments.stats import Interval
 from segsvc.api.segments.store import Sort
+from segsvc.db.values import MAX_BIGINT
 from segsvc.http.fields import (
     Cursor,
     Description,
@@ -25,7 +26,6 @@ from segsvc.http.fields import (
 
 MAX_STEPS = 100
 
-MAX_RANK = 2**63 - 1
 
 _SLUG = Slug()
 _RANK = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -119,7 +119,7 @@ class SegmentCursor(Cursor):
 
     def _parse(self, text: str) -> tuple[int | None, str]:
         rank, comma, slug = text.rpartition(",")
-        if comma and (not _RANK.fullmatch(rank) or int(rank) > MAX_RANK):
+        if comma and (not _RANK.fullmatch(rank) or int(rank) > MAX_BIGINT):
             raise ValueError(rank)
         return int(rank) if comma else None, _SLUG.deserialize(slug)
 
