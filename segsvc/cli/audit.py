@@ -29,11 +29,10 @@ def audit(limit: int, **only: str | None) -> None:
     Example:
       segsvc audit --slug VOICE_MESSAGES
     """  # noqa: D301 (click reads the backspace)
-    query = {name: value for name, value in only.items() if value is not None}
 
     async def work() -> None:
         left = limit
-        async for page in client.pages(client.path("audit"), **query):
+        async for page in client.pages(client.path("audit"), **only):
             for entry in islice(page["entries"], left):
                 echo(entry, _line(entry))
             left -= len(page["entries"])

@@ -50,7 +50,7 @@ def path(*parts: str | int) -> str:
 
 @asynccontextmanager
 async def request(method: str, path: str, **options: Any) -> AsyncIterator["ClientResponse"]:
-    """Send a request and yield the response.
+    """Send a request and yield the response; a parameter that is None or False is not sent.
 
     Raises:
         ClickException: the service refuses the request; the message is its problem document.
@@ -62,11 +62,18 @@ async def request(method: str, path: str, **options: Any) -> AsyncIterator["Clie
     timeout = ClientTimeout(None, sock_connect=CONNECT_TIMEOUT, sock_read=ANSWER_TIMEOUT)
     settings = read_settings()
     headers = options.pop("headers", {})
+    params = {
+        name: "true" if value is True else value
+        for name, value in options.pop("params", {}).items()
+        if value is not None and value is not False
+    }
     if settings.key:
         headers = headers | {"Authorization": f"Bearer {settings.key}"}
     async with (
         ClientSession(timeout=timeout) as session,
-        session.request(method, settings.url + path, headers=headers, **options) as response,
+        session.request(
+            method, settings.url + path, headers=headers, params=params, **options
+        ) as response,
     ):
         if not response.ok:
             raise await _problem(response)
@@ -79,7 +86,7 @@ async def call(method: str, path: str, **options: Any) -> Any:
         return await _read(response) if response.content_type == "application/json" else None
 
 
-async def pages(path: str, **query: str | int) -> AsyncIterator[Any]:
+async def pages(path: str, **query: str | int | None) -> AsyncIterator[Any]:
     """Yield the pages of a list."""
     query["limit"] = 1000
     while True:

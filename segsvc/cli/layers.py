@@ -118,7 +118,7 @@ def delete(layer: str, *, redeal: bool) -> None:
     """Delete LAYER; its segments go on without it."""
 
     async def work() -> None:
-        params = {"redeal": "true"} if redeal else {}
+        params = {"redeal": redeal}
         await client.call("DELETE", client.path("layers", layer), params=params)
         click.echo(f"deleted {layer}")
 

@@ -122,8 +122,7 @@ def list_members(slug: str, file: str, **given: str | None) -> None:
 
     async def work() -> None:
         path, headers = client.path("segments", slug, "members"), {"Accept": "text/csv"}
-        query = {name: value for name, value in given.items() if value is not None}
-        async with client.request("GET", path, params=query, headers=headers) as response:
+        async with client.request("GET", path, params=given, headers=headers) as response:
             with whole_file(file) as write, progress("receiving lines") as advance:
                 async for piece in response.content.iter_any():
                     write(piece)
@@ -136,11 +135,6 @@ def _change(method: str, path: str, file: BinaryIO, given: dict[str, Any]) -> No
     """Change members for the users of a file, or of other segments if some are given."""
     parts = {name: given.pop(name) for name in ("any_of", "all_of", "none_of")}
     at = given.pop("at")
-    query = {
-        name: "true" if value is True else value
-        for name, value in given.items()
-        if value is not None and value is not False
-    }
     body = {"from": parts} | ({"at": at} if at else {})
     if at and not any(parts.values()):
         raise click.UsageError("--at needs --any-of or --all-of")
@@ -151,7 +145,7 @@ def _change(method: str, path: str, file: BinaryIO, given: dict[str, Any]) -> No
             _say("changing the members ...")
         else:
             sent = await _file(file)
-        done = await client.call(method, path, params=query, **sent)
+        done = await client.call(method, path, params=given, **sent)
         counts = ", ".join(f"{name} {done[name]}" for name in done if name != "dry_run")
         echo(done, f"would be: {counts}" if "dry_run" in done else counts)
 

@@ -109,13 +109,12 @@ def stats(slug: str, start: str | None, to: str | None, step: str) -> None:
     Without --from, these are the last 30 steps. Users by percentage are the known ones.
     """
     given = {"from": start, "to": to, "step": step}
-    query = {name: value for name, value in given.items() if value is not None}
 
     async def work() -> None:
         path = client.path("segments", slug, "stats")
         if not as_json():
             click.echo(f"{'from':<27}  {'members':>9}  {'by hand':>9}  {'joined':>9}  {'left':>9}")
-        for row in (await client.call("GET", path, params=query))["stats"]:
+        for row in (await client.call("GET", path, params=given))["stats"]:
             counts = (row[name] for name in ("members", "by_hand", "joined", "left"))
             echo(row, "  ".join([row["at"], *(f"{count:>9}" for count in counts)]))
 
