@@ -74,7 +74,7 @@ def add(url: str, ids: Path) -> None:
 
 def replacements(dsn: str, url: str, folder: Path, import_seconds: float) -> None:
     """A million members replaced by a million, half of them the same; and dry runs."""
-    halves = [folder / "even.csv", folder / "late.csv"]
+    halves = [folder / "early.csv", folder / "late.csv"]
     for path, first in zip(halves, (1, 1 + MILLION // 2), strict=True):
         path.write_text("".join(f"{user_id}\n" for user_id in range(first, first + MILLION)))
     members = f"{url}/api/v1/segments/A/members"
@@ -95,14 +95,8 @@ def replacements(dsn: str, url: str, folder: Path, import_seconds: float) -> Non
 def listing(dsn: str, url: str) -> None:
     """A million members as CSV through HTTP, against psql with the same statement."""
     query = LIST
-    for parameter, literal in {
-        "$1": "1",
-        "$2": "0",
-        "$3": "NULL",
-        "$4": "NULL",
-        "$5": "NULL",
-    }.items():
-        query = query.replace(parameter, literal)
+    for number, literal in enumerate(("1", "0", "NULL", "NULL", "NULL"), start=1):
+        query = query.replace(f"${number}", literal)
     copy = f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER)"
     address = f"{url}/api/v1/segments/A/members"
     ours, bare, count = [], [], []

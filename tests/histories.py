@@ -1,4 +1,4 @@
-"""Random histories of segments: lists, ends, plans, percentages, layers and deletions."""
+"""Random histories of segments: lists, ends, percentages and a layer."""
 
 import random
 from datetime import timedelta

@@ -6,11 +6,9 @@ import gzip
 import io
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import asyncpg
 import pytest
 from aiohttp import ClientError, ClientSession
 from aiohttp.pytest_plugin import AiohttpClient
@@ -433,16 +431,11 @@ async def test_upload_holds_nobody(client: Client, conn: Connection) -> None:
     assert await upload == counts(100_000, 99_999)
 
 
-@asynccontextmanager
-async def in_the_way(
+def in_the_way(
     dsn: str, statement: str = "INSERT INTO users VALUES (3, now())"
-) -> AsyncIterator[None]:
+) -> AbstractAsyncContextManager[Connection]:
     """Hold what an import must wait for: by default, what one of user 3 must."""
-    conn = await asyncpg.connect(dsn)
-    async with conn.transaction():
-        await conn.execute(statement)
-        yield
-    await conn.close()
+    return lock_waits.holding(dsn, statement)
 
 
 async def test_users_are_locked_in_order(client: Client, conn: Connection, dsn: str) -> None:
