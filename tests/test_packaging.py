@@ -18,7 +18,7 @@ from tests.processes import run, serving
 
 @pytest.mark.slow
 def test_wheel_carries_its_files(tmp_path: Path) -> None:
-    """A wheel holds each statement, migration and file of the page, and the code finds them."""
+    """A wheel holds each module, statement, migration and file of the page; the code finds them."""
     # From a copy: setuptools would add the files that an earlier build left in build/.
     source = tmp_path / "source"
     for name in ("segsvc", "sql", "migrations"):
@@ -31,6 +31,8 @@ def test_wheel_carries_its_files(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         archive.extractall(tmp_path / "site")
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "segsvc").rglob("*.py")}
+    assert {file for file in names if file.endswith(".py")} == modules
     for name in ("sql", "migrations"):
         files = {f"segsvc/{path.relative_to(ROOT)}" for path in (ROOT / name).rglob("*.sql")}
         assert {file for file in names if file.startswith(f"segsvc/{name}/")} == files
