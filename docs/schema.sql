@@ -425,14 +425,14 @@ CREATE TABLE public.api_key (
     revoked_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
     CONSTRAINT api_key_hash_check CHECK ((length(hash) = 32)),
     CONSTRAINT api_key_name_check CHECK ((name ~ '^[A-Za-z][A-Za-z0-9_-]{0,63}$'::text)),
-    CONSTRAINT api_key_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'editor'::text])))
+    CONSTRAINT api_key_role_check CHECK ((role = ANY (ARRAY['reader'::text, 'follower'::text, 'editor'::text])))
 );
 
 COMMENT ON TABLE public.api_key IS 'API keys. A key is shown once, when it is created.';
 
 COMMENT ON COLUMN public.api_key.name IS 'Public part of the key. Never used again, because history and memberships name it.';
 
-COMMENT ON COLUMN public.api_key.role IS 'reader: reads users. editor: does everything.';
+COMMENT ON COLUMN public.api_key.role IS 'reader: reads users. follower: also members and the feed. editor: does everything.';
 
 COMMENT ON COLUMN public.api_key.hash IS 'SHA-256 of the secret part: 256 random bits, which need no salt and no slow hash.';
 
@@ -474,6 +474,21 @@ ALTER TABLE public.audit ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE public.feed (
+    singleton boolean DEFAULT true NOT NULL,
+    horizon timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    pruned_before timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT feed_singleton_check CHECK (singleton)
+);
+
+COMMENT ON TABLE public.feed IS 'How far the feed of events was served: one row.';
+
+COMMENT ON COLUMN public.feed.singleton IS 'TRUE: there is one row.';
+
+COMMENT ON COLUMN public.feed.horizon IS 'No event before it appears any more: every write uses a time after it, wherever the clock is.';
+
+COMMENT ON COLUMN public.feed.pruned_before IS 'Events before it may be gone: who followed the feed until then has to list the members again.';
 
 CREATE TABLE public.layer (
     id bigint NOT NULL,
@@ -539,6 +554,9 @@ ALTER TABLE ONLY public.api_key
 ALTER TABLE ONLY public.audit
     ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.feed
+    ADD CONSTRAINT feed_pkey PRIMARY KEY (singleton);
+
 ALTER TABLE ONLY public.layer
     ADD CONSTRAINT layer_pkey PRIMARY KEY (id);
 
@@ -601,13 +619,17 @@ CREATE INDEX membership_segment_id_user_id_idx ON public.membership USING btree 
 
 COMMENT ON INDEX public.membership_segment_id_user_id_idx IS 'Members of a segment by user id, counted and listed without the table.';
 
-CREATE INDEX membership_valid_from_idx ON public.membership USING btree (valid_from);
+CREATE INDEX membership_valid_from_segment_id_user_id_idx ON public.membership USING btree (valid_from, segment_id, user_id);
 
-COMMENT ON INDEX public.membership_valid_from_idx IS 'Periods that began in a month, for its report.';
+COMMENT ON INDEX public.membership_valid_from_segment_id_user_id_idx IS 'Periods in the order of their starts, for the feed and for the report of a month.';
 
-CREATE INDEX membership_valid_to_idx ON public.membership USING btree (valid_to) WHERE (valid_to < 'infinity'::timestamp with time zone);
+CREATE INDEX membership_valid_to_segment_id_user_id_idx ON public.membership USING btree (valid_to, segment_id, user_id) WHERE (valid_to < 'infinity'::timestamp with time zone);
 
-COMMENT ON INDEX public.membership_valid_to_idx IS 'Periods that ended in a month, for its report.';
+COMMENT ON INDEX public.membership_valid_to_segment_id_user_id_idx IS 'Periods in the order of their ends, for the feed and for the report of a month.';
+
+CREATE INDEX rollout_valid_from_idx ON public.rollout USING btree (valid_from);
+
+COMMENT ON INDEX public.rollout_valid_from_idx IS 'Rollouts in the order of their starts, for the feed.';
 
 CREATE INDEX rollout_valid_to_idx ON public.rollout USING btree (valid_to);
 
@@ -621,9 +643,9 @@ CREATE UNIQUE INDEX segment_slug_deleted_at_key ON public.segment USING btree (s
 
 COMMENT ON INDEX public.segment_slug_deleted_at_key IS 'The lives of a slug, the live one last. No two of them end together.';
 
-CREATE INDEX users_first_seen_at_idx ON public.users USING btree (first_seen_at);
+CREATE INDEX users_first_seen_at_id_idx ON public.users USING btree (first_seen_at, id);
 
-COMMENT ON INDEX public.users_first_seen_at_idx IS 'Users who became known in a month, for its report.';
+COMMENT ON INDEX public.users_first_seen_at_id_idx IS 'Users in the order in which they became known, for the feed and for the report of a month.';
 
 ALTER TABLE ONLY public.layer_segment
     ADD CONSTRAINT layer_segment_layer_id_fkey FOREIGN KEY (layer_id) REFERENCES public.layer(id);

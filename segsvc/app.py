@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from segsvc.api.audit.handlers import ROUTES as AUDIT
+from segsvc.api.events import store as events
+from segsvc.api.events.feed import FEED, Feed
+from segsvc.api.events.handlers import ROUTES as EVENTS
 from segsvc.api.layers.handlers import ROUTES as LAYERS
 from segsvc.api.members.handlers import ROUTES as MEMBERS
 from segsvc.api.ofrep import evaluations
@@ -32,7 +35,7 @@ from segsvc.openapi.handlers import ROUTES as OPENAPI
 from segsvc.settings import DEFAULT_LIMITS, Limits
 
 # In the order in which a reader of the OpenAPI document needs them.
-RESOURCES = (SEGMENTS, USERS, MEMBERS, LAYERS, REPORTS, AUDIT, OFREP, HEALTH, OPENAPI)
+RESOURCES = (SEGMENTS, USERS, MEMBERS, LAYERS, EVENTS, REPORTS, AUDIT, OFREP, HEALTH, OPENAPI)
 
 
 # Of aiohttp's protocol.
@@ -66,11 +69,12 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
                 await state.check(conn, "serve")
                 await migrations.check(conn)
             app[POOL] = pool
-            app[READINESS] = Readiness(pool)
+            app[READINESS] = Readiness(pool, events.lag)
             async with (
                 loop_monitor.measured(),
                 writes.opened(dsn, pool, limits) as app[writes.WRITES],
                 evaluations.opened(dsn, app[reads.READS]) as app[evaluations.EVALUATIONS],
+                feed_connection,
                 KeptConnection(dsn) as for_keys,
                 KeyCache(for_keys, anonymous=anonymous).refreshed() as app[KEY_CACHE],
             ):
@@ -87,6 +91,9 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
         app[key] = DedicatedConnections(
             dsn, asyncio.Semaphore(most), metrics.UNDER_WAY.labels(kind)
         )
+    feed_connection = KeptConnection(dsn)
+    app[FEED] = Feed(feed_connection)
+    app.on_shutdown.append(app[FEED].stop)
     app[LIMITS] = limits
     app[EXPOSITION] = Exposition()
     app[LARGE_READS] = Turns(limits.waiting)

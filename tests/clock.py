@@ -19,6 +19,7 @@ async def pass_time(conn: Connection, span: timedelta) -> None:
             ("moved", "valid_from", "valid_to"),
             ("users", "first_seen_at", "first_seen_at"),
             ("audit", "at", "at"),
+            ("feed", "horizon", "pruned_before"),
         ):
             columns = dict.fromkeys((first, last))
             moves = ", ".join(f"{column} = {column} - $1::interval" for column in columns)

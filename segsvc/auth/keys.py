@@ -15,7 +15,7 @@ from aiohttp.hdrs import AUTHORIZATION
 from segsvc.auth import store
 from segsvc.auth.roles import Role
 from segsvc.db.pool import FAULTS, KeptConnection, Unavailable
-from segsvc.http.problems import EditorRequired, KeyRequired
+from segsvc.http.problems import EditorRequired, FollowerRequired, KeyRequired
 from segsvc.observability import metrics
 
 log = logging.getLogger(__name__)
@@ -168,15 +168,16 @@ async def identify(request: web.Request, role: Role) -> str | None:
 
     Raises:
         KeyRequired: it has no valid key.
-        EditorRequired: the key has the role reader, and that of an editor is needed.
+        EditorRequired, FollowerRequired: the key has a lesser role than is needed.
         Unavailable: the keys cannot be read.
     """
     keys = request.app[KEY_CACHE]
     authorization = request.headers.get(AUTHORIZATION)
     # Remembered, in 0.8 microseconds, or with a hash of the secret, in 5.8.
     caller = keys.recall(authorization) or await keys.caller(authorization)
-    if role is Role.EDITOR and caller.role is not Role.EDITOR:
-        raise EditorRequired(str(caller.name))
+    if role is not Role.READER and not caller.role.does(role):
+        needed = EditorRequired if role is Role.EDITOR else FollowerRequired
+        raise needed(str(caller.name), caller.role)
     request[CALLER], request[ROLE] = caller, role
     return caller.name
 

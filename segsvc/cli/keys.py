@@ -30,7 +30,7 @@ def keys() -> None:
     "--role",
     type=click.Choice([role.value for role in Role]),
     required=True,
-    help="A reader reads users; an editor does everything.",
+    help="A reader reads users; a follower also members and the feed; an editor does everything.",
 )
 def create(name: str, role: str) -> None:
     """Create the key NAME and print it, this once.

@@ -60,7 +60,7 @@ def backend_of(dsn: str) -> PostgresqlPsycopgBackend:
 
 
 def migrate(dsn: str, *, break_lock: bool = False) -> list[str]:
-    """Apply the missing migrations, each in a transaction, and return their ids.
+    """Apply the missing migrations and return their ids. Each can be done again if it fails.
 
     `break_lock` first removes the lock that an interrupted run left.
 
@@ -87,7 +87,9 @@ def migrate(dsn: str, *, break_lock: bool = False) -> list[str]:
     except state.WrongSetup as error:
         raise MigrationError(str(error)) from error
     except psycopg.Error as error:
-        raise MigrationError(f"the migration failed and changed nothing: {error}") from error
+        raise MigrationError(
+            f"the migration failed; run it again when that is cured: {error}"
+        ) from error
     return [migration.id for migration in missing]
 
 

@@ -7,7 +7,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 HEADERS = "Authorization, Content-Type, Content-Encoding, If-Match, If-None-Match, X-Request-ID"
-EXPOSED = "ETag, Location, Retry-After, X-Request-ID"
+EXPOSED = "ETag, Events-After, Location, Retry-After, X-Request-ID"
 
 # Seconds for which a browser may cache the answer to a preflight.
 MAX_AGE = "600"

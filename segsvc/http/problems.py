@@ -85,13 +85,28 @@ class KeyRequired(Problem):
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
 
 
+_ROLES = {
+    "reader": "reads users and nothing else",
+    "follower": "reads users, members and events, and changes nothing",
+}
+
+
 class EditorRequired(Problem):
-    """The key has the role reader, the route needs an editor."""
+    """The key has a lesser role, the route needs an editor."""
 
     status, slug, title = 403, "editor-required", "This needs the key of an editor"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"the key {name} has the role reader, which reads users and nothing else")
+    def __init__(self, name: str, role: str) -> None:
+        super().__init__(f"the key {name} has the role {role}, which {_ROLES[role]}")
+
+
+class FollowerRequired(Problem):
+    """The key has the role reader, the route needs a follower or an editor."""
+
+    status, slug, title = 403, "follower-required", "This needs the key of a follower or an editor"
+
+    def __init__(self, name: str, role: str) -> None:
+        super().__init__(f"the key {name} has the role {role}, which {_ROLES[role]}")
 
 
 class Forbidden(Problem):
@@ -224,6 +239,18 @@ class PlanChanged(Problem):
 
     def __init__(self) -> None:
         super().__init__("read the plan again, and send its ETag in If-Match; nothing was changed")
+
+
+class EventsGone(Problem):
+    """The events after a cursor may be incomplete."""
+
+    status, slug, title = 410, "events-gone", "The events after this cursor are gone"
+
+    def __init__(self, kept_from: datetime) -> None:
+        super().__init__(
+            f"events before {rfc3339(kept_from)} were pruned, or a backup was restored then: list"
+            " the members with GET /segments/{slug}/members and continue from its events_after"
+        )
 
 
 class TooLarge(Problem):

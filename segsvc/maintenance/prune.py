@@ -18,6 +18,7 @@ DELETE_LAYER_SEGMENTS = statement("maintenance/delete_layer_segments")
 DELETE_LAYERS = statement("maintenance/delete_layers")
 COUNT_AUDIT = statement("maintenance/count_audit")
 DELETE_AUDIT = statement("maintenance/delete_audit")
+SET_PRUNED = statement("maintenance/set_pruned")
 
 BATCH = 10_000
 
@@ -44,6 +45,7 @@ async def prune(conn: Connection, before: datetime) -> AsyncIterator[int]:
     What ended at `before` stays: stays of the month that starts then may continue from it. Each
     batch is a transaction, so a prune can be interrupted and repeated.
     """
+    await refuse_cursors(conn, before)
     while rows := rows_of(await conn.execute(DELETE_PERIODS, before, BATCH)):
         yield rows
     yield rows_of(await conn.execute(DELETE_ROLLOUTS, before))
@@ -53,6 +55,11 @@ async def prune(conn: Connection, before: datetime) -> AsyncIterator[int]:
             yield rows
         yield rows_of(await conn.execute(DELETE_SEGMENT, segment["id"]))
     yield rows_of(await conn.execute(DELETE_LAYERS, before))
+
+
+async def refuse_cursors(conn: Connection, before: datetime) -> None:
+    """Let nobody follow the feed from a time before `before`."""
+    await conn.execute(SET_PRUNED, before)
 
 
 async def count_audit(conn: Connection, before: datetime) -> int:

@@ -2,13 +2,23 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from math import inf
 
 from aiohttp import web
 from marshmallow import Schema, fields, validate
 
 from segsvc.db import migrations, state
-from segsvc.db.pool import FAULTS, READ_ONLY_FAULT, Pool, PoolExhausted, Unavailable, connection
+from segsvc.db.pool import (
+    FAULTS,
+    READ_ONLY_FAULT,
+    Connection,
+    Pool,
+    PoolExhausted,
+    Unavailable,
+    connection,
+)
 from segsvc.http.problems import DatabaseUnavailable, Problem, WrongSchema, WrongSetup
 from segsvc.http.responses import json_response
 from segsvc.http.routes import Routes, Text
@@ -29,17 +39,22 @@ class Status:
     Attributes:
         problem: what prevents it from working, None if nothing does.
         read_only: why the database takes no writes, None if it does.
+        feed_lag: age of the oldest write under way in seconds, None if it cannot be seen.
     """
 
     problem: Problem | None = None
     read_only: str | None = None
+    feed_lag: float | None = None
 
 
 class Readiness:
     """Whether the service can work, asked of the database at most once a second."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(
+        self, pool: Pool, feed_lag: Callable[[Connection], Awaitable[float | None]]
+    ) -> None:
         self._pool = pool
+        self._feed_lag = feed_lag
         self._check: asyncio.Task[Status] | None = None
         self._reused_until = 0.0
 
@@ -55,7 +70,9 @@ class Readiness:
             async with asyncio.timeout(CHECK_TIMEOUT), connection(self._pool) as conn:
                 found = await state.check(conn, "serve")
                 await migrations.check(conn)
-            status = Status(read_only=found.read_only)
+                lag = await self._feed_lag(conn)
+            status = Status(read_only=found.read_only, feed_lag=lag)
+            metrics.FEED_LAG.set(inf if lag is None else lag)
             if found.read_only:
                 FAULTS.found(READ_ONLY_FAULT, f"the database takes no writes: {found.read_only}")
             else:
@@ -70,7 +87,7 @@ class Readiness:
         except migrations.SchemaMismatch as error:
             status = Status(WrongSchema(str(error)))
         metrics.DATABASE_UP.set(not isinstance(status.problem, DatabaseUnavailable))
-        metrics.DATABASE_WRITABLE.set(status == Status())
+        metrics.DATABASE_WRITABLE.set(not status.problem and not status.read_only)
         self._reused_until = time.monotonic() + CHECK_INTERVAL
         return status
 
@@ -99,10 +116,15 @@ class StatusSchema(Schema):
 
 
 class ReadinessSchema(StatusSchema):
-    """The service reads; `writes` says whether it writes too, `reason` why not."""
+    """The service reads; `writes` says whether it writes too, `reason` why not.
+
+    `feed_lag_seconds`: how far the feed is behind, the age of the longest write under way; null if
+    the database hides it.
+    """
 
     writes = fields.Boolean(required=True, metadata={"examples": [True]})
     reason = fields.String(required=True, allow_none=True, metadata={"examples": [None]})
+    feed_lag_seconds = fields.Float(required=True, allow_none=True, metadata={"examples": [0.012]})
 
 
 STATUS = StatusSchema()
@@ -128,7 +150,12 @@ async def readyz(request: web.Request) -> web.Response:
     status = await request.app[READINESS].status()
     if status.problem:
         raise status.problem
-    answer = {"status": "ok", "writes": not status.read_only, "reason": status.read_only}
+    answer = {
+        "status": "ok",
+        "writes": not status.read_only,
+        "reason": status.read_only,
+        "feed_lag_seconds": status.feed_lag,
+    }
     return json_response(READINESS_ANSWER, answer)
 
 

@@ -83,6 +83,13 @@ DATABASE_WRITABLE = Gauge(
 )
 
 
+FEED_LAG = Gauge(
+    "segsvc_feed_lag_seconds",
+    "Age of the longest write under way, which the feed waits for; +Inf if the database hides it.",
+    multiprocess_mode="livemostrecent",
+)
+
+
 _HISTOGRAMS = (REQUEST_DURATION, READS_PER_QUERY)
 for _histogram in _HISTOGRAMS:
     REGISTRY.register(_histogram)

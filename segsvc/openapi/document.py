@@ -28,7 +28,10 @@ Every response has an `X-Request-ID`: that of the request, or a new one.
 User ids go up to 2^63 - 1. A client that reads JSON numbers as doubles, as JavaScript does, sends
 ids above 2^53 - 1 as strings of decimal digits, and takes none from a parsed answer."""
 
-KEY = "An API key with the role that the operation names: a reader reads users, an editor does all."
+KEY = (
+    "An API key with the role that the operation names: a reader reads users, a follower also lists"
+    " members and follows the feed, an editor does all."
+)
 
 _OF_A_BODY = (
     problems.BrokenBody,
@@ -141,6 +144,8 @@ def _problems(route: Route) -> set[type[problems.Problem]]:
         found.add(problems.TooManyNewUsers)
     if route.role is Role.EDITOR:
         found.add(problems.EditorRequired)
+    if route.role is Role.FOLLOWER:
+        found.add(problems.FollowerRequired)
     if route.bodies:
         found.update(_OF_A_BODY)
     if any(isinstance(body, Schema) for body in route.bodies) and not route.failures:

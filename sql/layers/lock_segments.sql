@@ -10,8 +10,14 @@
 -- Locks:   the segments FOR UPDATE, in the order of their ids
 -- Index:   segment_slug_deleted_at_key
 
+-- No write is before what the feed has served, or before its own transaction: events/get_horizon.
+WITH after_feed AS MATERIALIZED (
+    SELECT greatest(now(), max(f.horizon)) + interval '1 microsecond' AS at
+    FROM feed AS f
+),
+
 -- MATERIALIZED: the rows are locked before the clock is read.
-WITH locked AS MATERIALIZED (
+locked AS MATERIALIZED (
     SELECT
         s.id,
         s.slug,
@@ -23,9 +29,10 @@ WITH locked AS MATERIALIZED (
 ),
 
 timed AS MATERIALIZED (
-    SELECT clock_timestamp() AS locked_at
+    SELECT greatest(clock_timestamp(), after_feed.at) AS locked_at
     -- count(*) needs all locks.
     FROM (SELECT count(*) AS segments FROM locked) AS after_locks
+    CROSS JOIN after_feed
 )
 
 SELECT

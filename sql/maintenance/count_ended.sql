@@ -5,7 +5,8 @@
 --
 -- Returns: one row: periods bigint, rollouts bigint, segments bigint
 -- Locks:   none
--- Index:   membership_valid_to_idx, membership_segment_id_user_id_idx, segment_deleted_at_idx
+-- Index:   membership_valid_to_segment_id_user_id_idx, membership_segment_id_user_id_idx,
+--          segment_deleted_at_idx
 
 SELECT
     (

@@ -6,7 +6,7 @@
 --
 -- Returns: nothing
 -- Locks:   the rows it deletes, which no writer changes any more
--- Index:   membership_valid_to_idx, membership_pkey
+-- Index:   membership_valid_to_segment_id_user_id_idx, membership_pkey
 
 DELETE FROM membership AS m
 USING (

@@ -13,8 +13,14 @@
 -- A change of a user locks its segments FOR SHARE, so it waits if it is about one of these. Changes
 -- of the same users in other segments go on.
 
+-- No write is before what the feed has served, or before its own transaction: events/get_horizon.
+WITH after_feed AS MATERIALIZED (
+    SELECT greatest(now(), max(f.horizon)) + interval '1 microsecond' AS at
+    FROM feed AS f
+),
+
 -- MATERIALIZED: the rows are locked before the clock is read.
-WITH locked AS MATERIALIZED (
+locked AS MATERIALIZED (
     SELECT
         s.id,
         s.slug,
@@ -35,9 +41,10 @@ WITH locked AS MATERIALIZED (
 ),
 
 timed AS MATERIALIZED (
-    SELECT clock_timestamp() AS locked_at
+    SELECT greatest(clock_timestamp(), after_feed.at) AS locked_at
     -- count(*) needs all locks.
     FROM (SELECT count(*) AS segments FROM locked) AS after_locks
+    CROSS JOIN after_feed
 )
 
 -- The life may have ended while this waited for the locks.

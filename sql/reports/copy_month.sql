@@ -7,8 +7,9 @@
 -- Returns: a row each, ordered by user, time and slug: user_id bigint, slug text, operation text,
 --          at text (RFC 3339)
 -- Locks:   none
--- Index:   membership_valid_from_idx, membership_valid_to_idx, membership_segment_id_user_id_idx,
---          segment_deleted_at_idx, segment_pkey, users_first_seen_at_idx, users_pkey
+-- Index:   membership_valid_from_segment_id_user_id_idx,
+--          membership_valid_to_segment_id_user_id_idx, membership_segment_id_user_id_idx,
+--          segment_deleted_at_idx, segment_pkey, users_first_seen_at_id_idx, users_pkey
 --
 -- A stay can only start or end where something changed: a period, a percentage, the end of a
 -- segment, or that a user became known. So the pairs of user and segment come from what changed in

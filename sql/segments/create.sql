@@ -14,13 +14,20 @@
 -- A life starts after every earlier life of the slug: two lives do not touch. A segment whose end
 -- is planned has the slug until then.
 
-WITH created AS (
+-- No write is before what the feed has served, or before its own transaction: events/get_horizon.
+WITH after_feed AS MATERIALIZED (
+    SELECT greatest(now(), max(f.horizon)) + interval '1 microsecond' AS at
+    FROM feed AS f
+),
+
+created AS (
     INSERT INTO segment AS s (slug, description, created_at, created_by)
     SELECT
         $1::text AS slug,
         $2::text AS description,
         greatest(
             clock_timestamp(),
+            after_feed.at,
             (
                 SELECT max(ended.deleted_at) + interval '1 microsecond'
                 FROM segment AS ended
@@ -28,6 +35,7 @@ WITH created AS (
             )
         ) AS created_at,
         $4::text AS created_by
+    FROM after_feed
     WHERE
         NOT EXISTS (
             SELECT FROM segment AS live

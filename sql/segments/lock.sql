@@ -9,8 +9,14 @@
 -- Locks:   the segment FOR UPDATE
 -- Index:   segment_slug_deleted_at_key
 
+-- No write is before what the feed has served, or before its own transaction: events/get_horizon.
+WITH after_feed AS MATERIALIZED (
+    SELECT greatest(now(), max(f.horizon)) + interval '1 microsecond' AS at
+    FROM feed AS f
+),
+
 -- MATERIALIZED: the row is locked before the clock is read.
-WITH locked AS MATERIALIZED (
+locked AS MATERIALIZED (
     SELECT
         s.id,
         s.deleted_at
@@ -23,8 +29,9 @@ timed AS MATERIALIZED (
     SELECT
         locked.id,
         locked.deleted_at,
-        clock_timestamp() AS locked_at
+        greatest(clock_timestamp(), after_feed.at) AS locked_at
     FROM locked
+    CROSS JOIN after_feed
 )
 
 -- The life may have ended while this waited for the lock.

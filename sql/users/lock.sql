@@ -15,8 +15,14 @@
 -- last: a life may end while this waits. A file locks its segment so that FOR SHARE waits for it
 -- (members/lock_segment), and needs no locks of users.
 
+-- No write is before what the feed has served, or before its own transaction: events/get_horizon.
+WITH after_feed AS MATERIALIZED (
+    SELECT greatest(now(), max(f.horizon)) + interval '1 microsecond' AS at
+    FROM feed AS f
+),
+
 -- MATERIALIZED: evaluated once and as a whole, before the next step.
-WITH slug_locks AS MATERIALIZED (
+slug_locks AS MATERIALIZED (
     SELECT pg_advisory_xact_lock_shared(1936026483, slug.bucket)
     FROM (
         SELECT DISTINCT (hashtextextended(asked.slug, 0) & 255)::integer AS bucket
@@ -42,8 +48,9 @@ registered AS (
     INSERT INTO users AS u (id, first_seen_at)
     SELECT
         asked.id,
-        clock_timestamp() AS first_seen_at
+        greatest(clock_timestamp(), after_feed.at) AS first_seen_at
     FROM (SELECT count(*) AS segments FROM locked_segments) AS after_segment_locks
+    CROSS JOIN after_feed
     CROSS JOIN unnest($1::bigint[]) AS asked (id)
     ORDER BY asked.id
     -- An update that never happens: it locks the row of a known user without rewriting it.
@@ -54,9 +61,10 @@ registered AS (
 timed AS MATERIALIZED (
     SELECT
         after_user_locks.ids AS registered,
-        clock_timestamp() AS locked_at
+        greatest(clock_timestamp(), after_feed.at) AS locked_at
     -- An aggregate needs the locks of all users.
     FROM (SELECT array_agg(registered.id) AS ids FROM registered) AS after_user_locks
+    CROSS JOIN after_feed
 ),
 
 live AS (

@@ -31,7 +31,7 @@ async def new_key(conn: Connection, name: str, role: str) -> str:
 
 @pytest.fixture
 async def keys(conn: Connection) -> dict[str, str]:
-    return {role: await new_key(conn, f"a-{role}", role) for role in ("reader", "editor")}
+    return {role: await new_key(conn, f"a-{role}", role) for role in Role}
 
 
 @pytest.fixture
@@ -52,20 +52,22 @@ async def test_key_that_is_not_ascii(guarded: Client, header: str) -> None:
 
 
 async def test_each_route_wants_its_role(guarded: Client, keys: dict[str, str]) -> None:
-    """Without a key nothing but what is open is done; a reader reads users; an editor does all."""
+    """Without a key only what is open is done; each role does what it is for, an editor all."""
     for resource in RESOURCES:
         for route in resource:
-            without, reader = route.role is None, route.role is not Role.EDITOR
+            without, reader = route.role is None, route.role in {None, Role.READER}
+            follower = route.role is not Role.EDITOR
             parts = {"slug": "A", "key": "A", "user_id": 1, "period": "2024-02", "file": "start.js"}
             path = route.path.format(**parts)
             for headers, allowed, refusal in (
                 ({}, without, 401),
                 (authorization(keys["reader"]), reader, 403),
+                (authorization(keys["follower"]), follower, 403),
                 (authorization(keys["editor"]), True, None),
             ):
                 response = await guarded.request(route.method, path, headers=headers)
                 kind = (await response.json())["type"] if response.status in {401, 403} else ""
-                ours = kind.endswith(("key-required", "editor-required"))
+                ours = kind.endswith(("key-required", "editor-required", "follower-required"))
                 assert ours is not allowed, (route, headers)
                 assert allowed or response.status == refusal
 
@@ -163,7 +165,7 @@ async def test_secrets_are_not_stored(conn: Connection, keys: dict[str, str]) ->
     stored = str(await conn.fetch("SELECT * FROM api_key"))
     for key in keys.values():
         assert key.partition(".")[2] not in stored
-    assert len(set(keys.values())) == 2
+    assert len(set(keys.values())) == 3
 
 
 @pytest.mark.slow

@@ -93,6 +93,24 @@ async def test_interrupted_migration_leaves_a_lock(dsn: str, conn: Connection) -
     assert migrations.migrate(dsn) == []
 
 
+async def test_interrupted_indexes_are_built_again(new_database: Databases) -> None:
+    """Of indexes that were being built when a migration was killed, none stays unusable."""
+    dsn = await new_database()
+    with migrations.backend_of(dsn) as backend:
+        known = read_migrations(str(MIGRATIONS))
+        backend.apply_migrations(known.filter(lambda each: each.id < "0006"))
+    conn = await asyncpg.connect(dsn)
+    index = "membership_valid_from_segment_id_user_id_idx"
+    await conn.execute(f"CREATE INDEX {index} ON membership (valid_from)")
+    await conn.execute(
+        "UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = $1::regclass", index
+    )
+    migrations.migrate(dsn)
+    assert not await conn.fetchval("SELECT count(*) FROM pg_index WHERE NOT indisvalid")
+    await conn.close()
+    assert dump(dsn) == (ROOT / "docs" / "schema.sql").read_text()
+
+
 async def test_unreachable_database_is_reported() -> None:
     """A server that is not there is an error with a reason, not a traceback."""
     reason = "cannot use the database: ConnectionRefusedError"

@@ -32,7 +32,7 @@ GRANTS = """
     GRANT USAGE ON SCHEMA public TO {role};
     GRANT SELECT ON _yoyo_migration TO {role};
     GRANT SELECT, INSERT, UPDATE ON segment, rollout, users, membership, layer, layer_segment,
-        api_key TO {role};
+        feed, api_key TO {role};
     GRANT SELECT ON elsewhere TO {role};
     GRANT DELETE ON rollout, membership, users TO {role};
     GRANT SELECT, INSERT ON audit TO {role};
@@ -67,6 +67,25 @@ async def test_documented_rights_are_enough(aiohttp_client: AiohttpClient, grant
     for command in (["keys", "create", "ann", "--role", "editor"], ["check"]):
         ended = run(*command, database_url=granted)
         assert (ended.returncode, ended.stderr) == (0, "")
+
+
+async def test_hidden_transaction_holds_the_feed(
+    aiohttp_client: AiohttpClient, granted: str, conn: Connection
+) -> None:
+    """If the role cannot see when the write of another one began, the feed waits, and says so."""
+    client = await aiohttp_client(create_app(granted, secret=SECRET, anonymous=True))
+    await create(client, "A")
+    async with conn.transaction():
+        await conn.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")
+        refused = await call(client, "GET", "/events", 503)
+        assert "pg_read_all_stats" in refused["detail"]
+        assert (await (await client.get("/readyz")).json())["feed_lag_seconds"] is None
+        assert (await call(client, "GET", "/segments/A/members"))["events_after"] is None
+    before = (await call(client, "GET", "/events"))["horizon"]
+    async with conn.transaction():
+        await conn.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")
+        assert (await call(client, "GET", "/events?wait=2"))["horizon"] == before
+    assert (await call(client, "GET", "/events?wait=2"))["horizon"] > before
 
 
 WITHOUT = {

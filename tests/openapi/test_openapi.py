@@ -67,6 +67,7 @@ def test_resources_in_the_order_of_use() -> None:
         "users",
         "members",
         "layers",
+        "events",
         "reports",
         "audit",
         "OpenFeature",
@@ -98,7 +99,7 @@ def test_limits_are_those_of_the_code() -> None:
     limits = [
         place["schema"] for place in places(DOCUMENT["paths"]) if place.get("name") == "limit"
     ]
-    assert len(limits) == 5
+    assert len(limits) == 7
     assert {(schema["maximum"], schema["default"]) for schema in limits} == {
         (fields.MAX_PAGE_SIZE, 100)
     }
@@ -146,7 +147,12 @@ def test_roles() -> None:
             ("post", f"{BASE}/users/{{user_id}}/segments"),
             ("delete", f"{BASE}/users/{{user_id}}"),
         }
-        roles = [] if open_to_all else [{"key": ["reader" if reading else "editor"]}, {}]
+        following = path.endswith("/events") or (method, path) == (
+            "get",
+            f"{BASE}/segments/{{slug}}/members",
+        )
+        role = "reader" if reading else "follower" if following else "editor"
+        roles = [] if open_to_all else [{"key": [role]}, {}]
         assert described["security"] == roles, path
         assert ("401" in described["responses"]) is not open_to_all
 
@@ -210,6 +216,11 @@ JSON_CALLS: list[tuple[str, str, Any]] = [
     ("PUT", "/segments/B/members?dry_run=true&on_conflict=skip", {"from": {"all_of": ["A"]}}),
     ("POST", "/segments/B/members/add", {"from": {"any_of": ["NONE"]}}),
     ("POST", "/segments", {"slug": "C", "from": {"any_of": ["A"]}}),
+    ("GET", "/events", None),
+    ("GET", "/events?after=now&segment=A,B&limit=10&wait=0", None),
+    ("GET", "/events?wait=x", None),
+    ("GET", "/segments/A/events?after=2024-01-01T00:00:00Z", None),
+    ("GET", "/segments/NONE/events", None),
     ("DELETE", "/users/1000", None),
     ("DELETE", "/users/0", None),
     ("GET", "/audit?limit=3", None),

@@ -8,6 +8,8 @@ from aiohttp import web
 from marshmallow import Schema
 
 from segsvc.api.audit.changes import record_members
+from segsvc.api.events.feed import FEED
+from segsvc.api.events.schemas import EVENT_ID
 from segsvc.api.members import store
 from segsvc.api.members.schemas import (
     ADDITION_QUERY,
@@ -32,7 +34,6 @@ from segsvc.db.conditions import ElsewhereInLayer, PastExpiry, PastStart, StartA
 from segsvc.db.pool import connection
 from segsvc.http import body_stream, problems
 from segsvc.http.app_keys import EXPORTS, IMPORTS, LIMITS, POOL
-from segsvc.http.csv_stream import accepts, stream_csv
 from segsvc.http.problems import (
     Busy,
     InvalidLines,
@@ -45,6 +46,7 @@ from segsvc.http.problems import (
 from segsvc.http.requests import author, load_body, pointer, read_query, read_slug, refusal
 from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
+from segsvc.http.streams import accepts, stream_csv
 
 # A file says itself whether it is in UTF-16.
 CHARSETS = {"utf-8", "utf8", "us-ascii", "utf-16"}
@@ -120,7 +122,7 @@ async def replace_members(request: web.Request) -> web.Response:
 
 @ROUTES.get(
     "/segments/{slug}/members",
-    role=Role.EDITOR,
+    role=Role.FOLLOWER,
     query=MEMBER_PAGE,
     answers=(MEMBER_LIST, MEMBERS_CSV),
     problems=(SegmentNotFound, Busy),
@@ -130,20 +132,28 @@ async def list_members(request: web.Request) -> web.StreamResponse:
     slug = read_slug(request)
     if accepts(request, "Accept", "text/csv"):
         asked = read_query(request, MEMBERS_THEN)
+        events_after = await request.app[FEED].position(asked["at"])
+        headers = {"Events-After": EVENT_ID.serialize("at", {"at": events_after})}
         async with request.app[EXPORTS].open() as conn:
             segment_id = await segments.find(conn, slug, asked["at"])
             listed = store.Listed(segment_id, **asked)
             return await stream_csv(
-                request, conn, f"{slug}.csv", lambda sink: store.copy(conn, listed, sink)
+                request,
+                conn,
+                f"{slug}.csv",
+                lambda sink: store.copy(conn, listed, sink),
+                headers if events_after else {},
             )
     page = read_query(request, MEMBER_PAGE)
     limit, at = page["limit"], page["at"]
+    events_after = await request.app[FEED].position(at)
     async with connection(request.app[POOL]) as conn:
         listed = store.Listed(await segments.find(conn, slug, at), at, page["source"])
         members = await store.list_page(conn, listed, page["after"], limit + 1)
         marked = await clock.preview_mark(conn, at)
     following = members[limit - 1].user_id if len(members) > limit else None
-    answer = {"members": members[:limit], "next": following} | marked
+    listed_page = {"members": members[:limit], "next": following, "events_after": events_after}
+    answer = listed_page | marked
     return await list_response(MEMBER_LIST, answer, len(members), {"Vary": "Accept"})
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
+from segsvc.api.events.schemas import EventId
 from segsvc.api.members.store import CHOICES
 from segsvc.api.users.schemas import AsOfSchema, TermSchema
 from segsvc.api.users.store import REFUSE
@@ -111,11 +112,14 @@ class MemberSchema(Schema):
 class MemberListSchema(Schema):
     """A page of members; `next` is the `after` of the next page, null on the last page.
 
-    `preview`: by what is planned, as of a future time.
+    `events_after`: the `after` from which the feed continues this list; of several pages as of now,
+    that of the first one. Null while the feed cannot be followed. `preview`: by what is planned, as
+    of a future time.
     """
 
     members = fields.List(fields.Nested(MemberSchema), required=True)
     next = UserIdCursor(required=True, allow_none=True)
+    events_after = EventId(required=True, allow_none=True)
     preview = preview_mark()
 
 

@@ -10,7 +10,6 @@ from segsvc.auth.roles import Role
 from segsvc.db import clock
 from segsvc.db.pool import connection
 from segsvc.http.app_keys import EXPORTS, POOL
-from segsvc.http.csv_stream import stream_csv
 from segsvc.http.problems import (
     Busy,
     DatabaseUnavailable,
@@ -22,6 +21,7 @@ from segsvc.http.problems import (
 from segsvc.http.requests import read_base, read_body, refusal
 from segsvc.http.responses import json_response
 from segsvc.http.routes import Routes
+from segsvc.http.streams import stream_csv
 
 ROUTES = Routes("reports", "Who entered and left which segment in a month, as CSV by a signed link")
 

@@ -1,9 +1,9 @@
-"""CSV responses, streamed from COPY as fast as the client reads."""
+"""Long responses, streamed as fast as the client reads."""
 
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 import asyncpg
@@ -18,23 +18,37 @@ from segsvc.observability.request_ids import CURRENT, REQUEST_ID
 log = logging.getLogger(__name__)
 
 
+Produce = Callable[[Sink], Awaitable[None]]
+
+
 async def stream_csv(
     request: web.Request,
     conn: Connection,
     file_name: str,
-    copy: Callable[[Sink], Awaitable[None]],
+    copy: Produce,
+    headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
-    """Answer with the output of `copy` from `conn`, compressed if the client accepts gzip.
+    """Answer with the output of COPY from `conn`, as a file; see `stream`."""
+    of_a_file = {
+        "Content-Type": "text/csv; charset=utf-8",
+        "Content-Disposition": f'attachment; filename="{file_name}"',
+    }
+    return await stream(request, conn, of_a_file | dict(headers or {}), copy)
+
+
+async def stream(
+    request: web.Request, conn: Connection, headers: Mapping[str, str], produce: Produce
+) -> web.StreamResponse:
+    """Answer with what `produce` reads from `conn`, compressed if the client accepts gzip.
 
     An error before the first piece is raised and becomes a problem document. A later error aborts
     the transfer, so that the client cannot take the part that arrived for the whole.
     """
     response = web.StreamResponse(
         headers={
-            "Content-Type": "text/csv; charset=utf-8",
-            "Content-Disposition": f'attachment; filename="{file_name}"',
             "Cache-Control": "private, no-store",
             "Vary": "Accept, Accept-Encoding",
+            **headers,
             **COMMON_HEADERS,
         }
     )
@@ -57,12 +71,12 @@ async def stream_csv(
             await response.write(piece)
 
     try:
-        await copy(send)
+        await produce(send)
     except BaseException as error:
         if response.prepared and request.transport is not None:
             request.transport.abort()
         with suppress(asyncpg.InterfaceError):  # raised if the connection is closed already
-            conn.terminate()  # stops COPY, whose output nobody reads
+            conn.terminate()  # stops a statement whose output nobody reads
         if not response.prepared or not isinstance(error, Exception):
             raise
         log.warning("%s broke off: %r", request.rel_url.raw_path, error)
