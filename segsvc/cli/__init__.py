@@ -13,12 +13,14 @@ COMMANDS = {
     "layers": "Keep segments apart: a user is in at most one segment of a layer.",
     "members": "Add, remove, replace and list the users of a segment, up to millions in one file.",
     "user": "Show the segments of a user, why, what is planned and the history, or erase the user.",
+    "events": "Show who entered and left segments, in order, and follow it.",
     "audit": "Show who changed segments, layers and keys, from what to what.",
     "serve": "Serve HTTP until SIGINT or SIGTERM.",
     "migrate": "Bring the database schema to this version.",
     "keys": "Create, list and revoke API keys.",
     "report": "Write the report of MONTH as CSV: user_id;slug;add or remove;time.",
     "prune": "Delete the periods, rollouts and segments that ended before a month.",
+    "relist": "Let all who follow the feed list the members again, after a restored backup.",
     "check": "Look for broken invariants in the whole database.",
 }
 
@@ -54,7 +56,7 @@ def main() -> None:
 
     They send the API key in SEGSVC_KEY, if the service needs one.
 
-    For operators: serve, migrate, keys, report, prune and check work on the database of
+    For operators: serve, migrate, keys, report, prune, relist and check work on the database of
     SEGSVC_DATABASE_URL, by default on an embedded PostgreSQL with its files in SEGSVC_DATA_DIR.
     The service listens at SEGSVC_HOST and SEGSVC_PORT.
 
