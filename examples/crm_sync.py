@@ -1,45 +1,71 @@
-"""Bring the list of a CRM in line with the members of a segment.
+"""Keep the list of a CRM in line with the members of a segment: list them once, then follow.
 
-Reads the user ids that the CRM has, one a line, from a file; prints what has to change. A real sync
-would call the CRM instead of printing.
+The CRM here is a file with one user id a line. A real sync would call the CRM in `add` and
+`remove`. The cursor is in a file beside it and moves after the CRM has the change, so a change may
+come twice, and none is lost. Without the file, or when the feed says that it is too old, the
+members are listed again.
 
     python crm_sync.py DISCOUNT_30 crm_users.txt
 """
 
-import csv
+import json
 import os
 import sys
-from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPResponse
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+URL = os.environ.get("SEGSVC_URL", "http://127.0.0.1:8080")
+GONE = 410
 
-def members(segment: str) -> Iterator[int]:
-    """Yield the ids of the users who are in the segment now, from the CSV export."""
-    url = os.environ.get("SEGSVC_URL", "http://127.0.0.1:8080")
-    headers = {"Accept": "text/csv"}
+
+def get(path: str, accept: str = "application/json") -> HTTPResponse:
+    """Ask the service."""
+    headers = {"Accept": accept}
     if key := os.environ.get("SEGSVC_KEY"):
         headers["Authorization"] = f"Bearer {key}"
-    request = Request(f"{url}/api/v1/segments/{segment}/members", headers=headers)
-    with urlopen(request) as response:
-        lines = (line.decode() for line in response)
-        for row in csv.DictReader(lines):
-            yield int(row["user_id"])
+    response: HTTPResponse = urlopen(Request(f"{URL}/api/v1/segments/{path}", headers=headers))
+    return response
+
+
+def write(file: Path, text: str) -> None:
+    """Replace a file at once."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text)
+    new.replace(file)
 
 
 def main(segment: str, file: str) -> None:
-    """Print one line for each difference, then the numbers."""
-    in_crm = {int(line) for line in Path(file).read_text().split()}
-    in_segment = set(members(segment))
-    for user_id in sorted(in_segment - in_crm):
-        print(f"add {user_id}")
-    for user_id in sorted(in_crm - in_segment):
-        print(f"remove {user_id}")
-    print(
-        f"{len(in_segment - in_crm)} to add, {len(in_crm - in_segment)} to remove,"
-        f" {len(in_segment & in_crm)} unchanged"
-    )
+    """List the members if there is no cursor, then apply one event after the other."""
+    crm, cursor = Path(file), Path(f"{file}.cursor")
+    users = {int(line) for line in crm.read_text().split()} if crm.exists() else set()
+    while True:
+        if not cursor.exists():
+            with get(f"{segment}/members", "text/csv") as response:
+                users = {int(line.split(b",")[0]) for line in response.readlines()[1:]}
+            write(crm, "".join(f"{user_id}\n" for user_id in sorted(users)))
+            write(cursor, response.headers["Events-After"])
+            print(f"{len(users)} members", flush=True)
+        try:
+            with get(f"{segment}/events?wait=30&limit=1000&after={cursor.read_text()}") as response:
+                page = json.load(response)
+        except HTTPError as error:
+            if error.code != GONE:
+                raise
+            cursor.unlink()
+            continue
+        for event in page["events"]:
+            if event["operation"] == "add":
+                users.add(event["user_id"])
+            else:
+                users.discard(event["user_id"])
+            print(event["operation"], event["user_id"], event["cause"], flush=True)
+        write(crm, "".join(f"{user_id}\n" for user_id in sorted(users)))
+        write(cursor, page["next"])
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with suppress(KeyboardInterrupt):
+        main(*sys.argv[1:])
