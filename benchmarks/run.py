@@ -15,6 +15,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import feed
 import members
 import reads
 import reports
@@ -53,6 +54,7 @@ async def measure(server: str, postmaster: int, pgbench: str) -> None:
     await reads.measure(server, postmaster)
     await writes.measure(server, postmaster, pgbench)
     await tails.measure(server, postmaster)
+    await feed.measure(server, postmaster)
     await members.measure(server)
     await reports.measure(server)
 
