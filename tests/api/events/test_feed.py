@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -303,6 +303,7 @@ async def test_clock_that_stepped_back(client: Client, conn: Connection) -> None
     served: datetime = await conn.fetchval(
         "UPDATE feed SET horizon = clock_timestamp() + interval '5 seconds' RETURNING horizon"
     )
+    assert await now(client) < _cursor(served)  # asking does not move it back
     await change(client, 1, add=["A"])  # a change of a user, who becomes known
     await read(client, 2)  # a read of an unknown user
     await put_in(client, "A", 3)  # a file
@@ -321,7 +322,7 @@ async def test_clock_that_stepped_back(client: Client, conn: Connection) -> None
     assert [row[0] for row in times if row[0] < served] == []
     first = await conn.fetchval("SELECT min(first_seen_at) FROM users")
     assert first >= served
-    cursor = f"{int(served.timestamp() * 1_000_000)}_0_0"
+    cursor = _cursor(served)
     idle = await feed(client, after=cursor)
     assert (idle["events"], idle["next"]) == ([], cursor)
     expected = 2 + 3 + 3  # in A by hand, in B and in D by percentage
@@ -330,6 +331,10 @@ async def test_clock_that_stepped_back(client: Client, conn: Connection) -> None
         *((user_id, "A") for user_id in (1, 3)),
         *((user_id, slug) for user_id in (1, 2, 3) for slug in "BD"),
     }
+
+
+def _cursor(at: datetime) -> str:
+    return f"{(at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)}_0_0"
 
 
 async def test_pruned(client: Client, conn: Connection) -> None:

@@ -10,8 +10,9 @@ from segsvc.api.events.store import Position
 from segsvc.db.pool import Connection
 from segsvc.http.fields import EARLIEST
 from tests.api.events.replay import check_order, follow, replay
+from tests.api_calls import call, change, create, delete, read_many
 from tests.conftest import Client
-from tests.histories import make
+from tests.histories import make, put_in
 
 START = Position(EARLIEST)
 
@@ -36,3 +37,47 @@ async def test_pages_are_the_stays(
     for place in rng.sample(range(len(expected)), 5):
         left = await follow(conn, expected[place].id, horizon, 500)
         assert left == expected[place + 1 :]
+
+
+async def test_layers(client: Client, conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer that is formed, changed and dissolved moves many users at one instant."""
+    for slug, percent in (("A", None), ("B", 30), ("C", 40)):
+        await create(client, slug, percent)
+    await read_many(client, range(1, 101))
+    await put_in(client, "A", *range(1, 41))
+    await put_in(client, "B", *range(21, 61))
+    layer = {"slug": "L", "segments": ["A", "B"], "redeal": True}
+    await call(client, "POST", "/layers", 201, json=layer)
+    await put_in(client, "A", *range(31, 71), on_conflict="suspend")
+    await call(client, "PATCH", "/layers/L", json={"add": ["C"], "redeal": True})
+    await call(client, "PATCH", "/layers/L", json={"remove": ["B"], "redeal": True})
+    await put_in(client, "C", *range(1, 51), on_conflict="suspend")
+    assert (await client.delete("/api/v1/layers/L?redeal=true")).status == 204
+    await delete(client, "A")
+    await create(client, "A", 50)
+    await put_in(client, "A", *range(1, 11))
+    horizon: datetime = await conn.fetchval("SELECT clock_timestamp()")
+    expected = await replay(conn, horizon)
+    check_order(expected)
+    assert len([event for event in expected if event.cause == "layer"]) > 50
+    for scan, limit in ((1000, 1000), (20, 9), (3, 1000)):
+        monkeypatch.setattr(store, "SCAN", scan)
+        assert await follow(conn, START, horizon, limit) == expected
+
+
+async def test_many_periods_of_one_user(
+    client: Client, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a user with more periods than a step looks at, the last one counts as the first one."""
+    await create(client, "A")
+    for _ in range(6):
+        await change(client, 5, add=["A"])
+        await change(client, 5, remove=["A"])
+    await change(client, 5, add=["A"])
+    await change(client, 6, add=["A"])
+    await delete(client, "A")
+    horizon: datetime = await conn.fetchval("SELECT clock_timestamp()")
+    expected = await replay(conn, horizon)
+    assert [event.cause for event in expected[-2:]] == ["segment_deleted"] * 2
+    monkeypatch.setattr(store, "SCAN", 3)
+    assert await follow(conn, START, horizon, 100) == expected
