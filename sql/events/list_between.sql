@@ -67,12 +67,12 @@ candidate AS (
         b.user_id
     FROM bound AS b
     INNER JOIN layer_segment AS mine
-        ON b.segment_id = mine.segment_id AND b.at >= mine.valid_from AND b.at <= mine.valid_to
+        ON b.segment_id = mine.segment_id AND b.at >= mine.valid_from AND b.at < mine.valid_to
     INNER JOIN layer_segment AS other
         ON
             mine.layer_id = other.layer_id
             AND b.at >= other.valid_from
-            AND b.at <= other.valid_to
+            AND b.at < other.valid_to
     UNION
     SELECT
         u.first_seen_at AS at,

@@ -124,6 +124,25 @@ async def test_list_then_follow(client: Client, conn: Connection) -> None:
         assert (inside | {11}) - {3} == later
 
 
+async def test_list_as_of_a_time_that_is_not_safe(client: Client, conn: Connection) -> None:
+    """A list as of now may miss a write under way: the feed continues from before that write."""
+    await create(client, "A")
+    async with conn.transaction():
+        locked = await conn.fetchrow(statement("users/lock"), [7], ["A"])
+        assert locked
+        await feed(client, after="now", wait=1)  # until the horizon has been asked for again
+        at: datetime = await conn.fetchval("SELECT clock_timestamp()")
+        listed = await call(client, "GET", "/segments/A/members", params={"at": at.isoformat()})
+        assert listed["members"] == []
+        await conn.execute(
+            "INSERT INTO membership (user_id, segment_id, included, valid_from)"
+            " VALUES (7, $1, TRUE, $2)",
+            locked["ids"][0],
+            locked["locked_at"],
+        )
+    assert [e["user_id"] for e in await following(client, listed["events_after"], 1)] == [7]
+
+
 async def test_waiting(client: Client) -> None:
     """A request that waits is answered by an event, or without one when its time is over."""
     await create(client, "A")
