@@ -35,8 +35,11 @@ def send(request: Request) -> bytes:
                 return body
         except OSError as error:
             print(f"{request.full_url}: {error}", file=sys.stderr, flush=True)
-            if isinstance(error, HTTPError) and error.code == GONE:
-                sys.exit("the cursor is too old, or the receiver wants no more webhooks")
+            # The receiver wants no more, or the feed refuses the cursor or the key.
+            if isinstance(error, HTTPError) and error.code in (
+                {GONE} if request.data else range(400, 500)
+            ):
+                sys.exit(error.read().decode())
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -62,7 +65,7 @@ def main(target: str, file: str) -> None:
     secret = base64.b64decode(os.environ["WEBHOOK_SECRET"].removeprefix("whsec_"))
     key = os.environ.get("SEGSVC_KEY")
     cursor = Path(file)
-    after = cursor.read_text() if cursor.exists() else "now"
+    after = cursor.read_text().strip() if cursor.exists() else "now"
     while True:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         page = json.loads(send(Request(f"{FEED}?wait=30&after={after}", headers=headers)))

@@ -19,7 +19,7 @@ CONNECT_TIMEOUT = 10
 ANSWER_TIMEOUT = 3600
 
 # Statuses that do not depend on the request: it may be accepted a moment later.
-TRANSIENT = {502, 503, 504}
+TRANSIENT = {429, 502, 503, 504}
 
 
 class TryAgain(click.ClickException):
@@ -49,8 +49,12 @@ def path(*parts: str | int) -> str:
 
 
 @asynccontextmanager
-async def request(method: str, path: str, **options: Any) -> AsyncIterator["ClientResponse"]:
+async def request(
+    method: str, path: str, *, seconds: float = ANSWER_TIMEOUT, **options: Any
+) -> AsyncIterator["ClientResponse"]:
     """Send a request and yield the response; a parameter that is None or False is not sent.
+
+    The answer may take `seconds`.
 
     Raises:
         ClickException: the service refuses the request; the message is its problem document.
@@ -59,7 +63,7 @@ async def request(method: str, path: str, **options: Any) -> AsyncIterator["Clie
 
     from segsvc.cli.database import read_settings  # noqa: PLC0415 (see above)
 
-    timeout = ClientTimeout(None, sock_connect=CONNECT_TIMEOUT, sock_read=ANSWER_TIMEOUT)
+    timeout = ClientTimeout(None, sock_connect=CONNECT_TIMEOUT, sock_read=seconds)
     settings = read_settings()
     headers = options.pop("headers", {})
     params = {

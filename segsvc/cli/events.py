@@ -16,6 +16,9 @@ from segsvc.cli.output import echo, with_json
 WAIT = 30
 PAUSE = 1
 
+# Seconds that an answer may take: the wait, and a page.
+LONGEST_ANSWER = 90
+
 
 @click.command()
 @click.option("--follow", is_flag=True, help="Wait for more, until SIGINT or SIGTERM.")
@@ -39,8 +42,8 @@ def events(*, follow: bool, segment: str | None, after: str | None, cursor: Path
     Example:
       segsvc events --follow --segment DISCOUNT_30 --cursor crm.cursor --json
     """  # noqa: D301 (click reads the backspace)
-    if cursor and cursor.exists():
-        after = cursor.read_text().strip()
+    if cursor:
+        after = _read(cursor) or after
     query = {"segment": segment, "limit": 1000, "wait": WAIT if follow else 0}
 
     async def work() -> None:
@@ -66,7 +69,9 @@ async def _page(query: dict[str, Any], *, keep_trying: bool) -> Any:
     told = False
     while True:
         try:
-            return await client.call("GET", client.path("events"), params=query)
+            return await client.call(
+                "GET", client.path("events"), seconds=LONGEST_ANSWER, params=query
+            )
         except (ClientError, TimeoutError, client.TryAgain) as error:
             if not keep_trying:
                 raise
@@ -84,6 +89,22 @@ async def _until_signal(work: Any) -> None:
     await asyncio.wait([task])
     if not task.cancelled():
         task.result()
+
+
+def _read(file: Path) -> str | None:
+    """Return the cursor in a file that can be replaced; None if there is no file yet.
+
+    Raises:
+        ClickException: it cannot be read or replaced.
+    """
+    try:
+        text = file.read_text("ascii").strip() if file.exists() else None
+        _replace(file, text or "")
+        if not text:
+            file.unlink()
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{file} cannot keep the cursor: {error}") from error
+    return text
 
 
 def _replace(file: Path, text: str) -> None:

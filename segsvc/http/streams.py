@@ -44,18 +44,12 @@ async def stream(
     An error before the first piece is raised and becomes a problem document. A later error aborts
     the transfer, so that the client cannot take the part that arrived for the whole.
     """
-    response = web.StreamResponse(
-        headers={
-            "Cache-Control": "private, no-store",
-            "Vary": "Accept, Accept-Encoding",
-            **headers,
-            **COMMON_HEADERS,
-        }
-    )
+    own = {"Cache-Control": "private, no-store", "Vary": "Accept, Accept-Encoding", **headers}
+    if request.method == "HEAD":
+        return web.Response(headers=own)
+    response = web.StreamResponse(headers=own | COMMON_HEADERS)
     if ids := CURRENT.get():
         response.headers[REQUEST_ID] = ids.request_id
-    if request.method == "HEAD":
-        return response
     if request.version < HttpVersion11:
         response.force_close()  # without chunks, the end of the connection is the end of the body
     if accepts(request, "Accept-Encoding", "gzip"):

@@ -9,6 +9,9 @@
 -- Index:   membership_valid_from_segment_id_user_id_idx,
 --          membership_valid_to_segment_id_user_id_idx, users_first_seen_at_id_idx,
 --          segment_deleted_at_idx
+--
+-- Rows are compared in the order of the indexes: where very many periods begin at one time,
+-- PostgreSQL would scan the table for any of them.
 
 -- Layers in which periods by hand begin or end then, or which segments enter or leave.
 WITH changed_layer AS MATERIALIZED (
@@ -20,16 +23,24 @@ WITH changed_layer AS MATERIALIZED (
         AND (
             l.valid_from = $1::timestamptz
             OR l.valid_to = $1::timestamptz
-            OR EXISTS (
-                SELECT FROM membership AS m
-                WHERE m.valid_from = $1::timestamptz AND m.segment_id = l.segment_id
-            )
-            OR EXISTS (
-                SELECT FROM membership AS m
+            OR l.segment_id = (
+                SELECT m.segment_id
+                FROM membership AS m
                 WHERE
-                    m.valid_to = $1::timestamptz
+                    (m.valid_from, m.segment_id) >= ($1::timestamptz, l.segment_id)
+                    AND m.valid_from <= $1::timestamptz
+                ORDER BY m.valid_from, m.segment_id
+                LIMIT 1
+            )
+            OR l.segment_id = (
+                SELECT m.segment_id
+                FROM membership AS m
+                WHERE
+                    (m.valid_to, m.segment_id) >= ($1::timestamptz, l.segment_id)
+                    AND m.valid_to <= $1::timestamptz
                     AND m.valid_to < 'infinity'
-                    AND m.segment_id = l.segment_id
+                ORDER BY m.valid_to, m.segment_id
+                LIMIT 1
             )
         )
 )
@@ -37,17 +48,23 @@ WITH changed_layer AS MATERIALIZED (
 SELECT
     least(
         (
-            SELECT min(m.segment_id)
-            FROM membership AS m
-            WHERE m.valid_from = $1::timestamptz AND m.segment_id >= $2::bigint
-        ),
-        (
-            SELECT min(m.segment_id)
+            SELECT m.segment_id
             FROM membership AS m
             WHERE
-                m.valid_to = $1::timestamptz
+                (m.valid_from, m.segment_id) >= ($1::timestamptz, $2::bigint)
+                AND m.valid_from <= $1::timestamptz
+            ORDER BY m.valid_from, m.segment_id
+            LIMIT 1
+        ),
+        (
+            SELECT m.segment_id
+            FROM membership AS m
+            WHERE
+                (m.valid_to, m.segment_id) >= ($1::timestamptz, $2::bigint)
+                AND m.valid_to <= $1::timestamptz
                 AND m.valid_to < 'infinity'
-                AND m.segment_id >= $2::bigint
+            ORDER BY m.valid_to, m.segment_id
+            LIMIT 1
         ),
         (
             SELECT min(l.segment_id)

@@ -21,8 +21,8 @@ WITH writer AS (
     SELECT
         CASE
             WHEN a.xact_start IS NOT NULL THEN a.xact_start
-            -- It has ended since its locks were read.
-            WHEN a.state = 'idle' THEN 'infinity'
+            -- It has ended since its locks were read, or begins.
+            WHEN a.state <> 'disabled' THEN 'infinity'
             ELSE '-infinity'
         END AS started_at
     FROM pg_locks AS l

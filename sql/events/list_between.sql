@@ -16,10 +16,11 @@
 --          membership_segment_id_user_id_idx, users_first_seen_at_id_idx, users_pkey
 --
 -- A stay can only start or end where something changed: before $4, these are the bounds of periods
--- by hand, which also move the user in the other segments of the layer, and that a user became
--- known. At most one stay of a user in a segment starts or ends at one time.
+-- by hand, and that a user became known. A bound also moves the user in the other segments of the
+-- layer, if the user is there by hand or by percentage. At most one stay of a user in a segment
+-- starts or ends at one time.
 
--- MATERIALIZED: read twice below.
+-- MATERIALIZED: read more than once below.
 WITH bound AS MATERIALIZED (
     SELECT
         m.valid_from AS at,
@@ -39,10 +40,11 @@ WITH bound AS MATERIALIZED (
         AND m.valid_to < 'infinity'
 ),
 
--- MATERIALIZED: joined with each new user.
+-- MATERIALIZED: joined with each new user, and with each bound in a layer.
 in_force AS MATERIALIZED (
     SELECT
         r.segment_id,
+        r.layer_id,
         r.salt,
         r.points,
         r.valid_from,
@@ -63,16 +65,30 @@ candidate AS (
     UNION
     SELECT
         b.at,
-        other.segment_id,
+        m.segment_id,
         b.user_id
     FROM bound AS b
     INNER JOIN layer_segment AS mine
         ON b.segment_id = mine.segment_id AND b.at >= mine.valid_from AND b.at < mine.valid_to
+    INNER JOIN membership AS m
+        ON b.user_id = m.user_id AND b.at >= m.valid_from AND b.at <= m.valid_to
     INNER JOIN layer_segment AS other
         ON
-            mine.layer_id = other.layer_id
+            m.segment_id = other.segment_id
+            AND mine.layer_id = other.layer_id
             AND b.at >= other.valid_from
             AND b.at < other.valid_to
+    UNION
+    SELECT
+        b.at,
+        r.segment_id,
+        b.user_id
+    FROM bound AS b
+    INNER JOIN layer_segment AS mine
+        ON b.segment_id = mine.segment_id AND b.at >= mine.valid_from AND b.at < mine.valid_to
+    INNER JOIN in_force AS r
+        ON mine.layer_id = r.layer_id AND b.at >= r.valid_from AND b.at < r.valid_to
+    WHERE rollout_point(r.salt, b.user_id) <@ r.points
     UNION
     SELECT
         u.first_seen_at AS at,

@@ -63,6 +63,12 @@ def test_all_events(dsn: str, tmp_path: Path) -> None:
         event = json.loads(done(url, "events", "--json", "--segment", "A")[1100])
         assert len(done(url, "events", "--segment", "A", "--after", event["id"])) == 99
         assert done(url, "events", "--after", "now") == []
+        for path, text in ((tmp_path / "no" / "cursor", None), (tmp_path / "bytes", b"\xff\xfe")):
+            if text:
+                path.write_bytes(text)
+            refused = run("events", "--cursor", str(path), url=url)
+            assert (refused.returncode, refused.stdout) == (1, "")
+            assert "cannot keep the cursor" in refused.stderr
         wrong = run("events", "--after", "yesterday", url=url)
         assert (wrong.returncode, "#/after" in wrong.stderr) == (1, True)
 

@@ -104,6 +104,7 @@ async def stage(conn: Connection, name: str) -> None:
 # What runs seldom, and is planned for its values.
 VALUES = {
     "maintenance/replay": "'{1,2,3}'",
+    "events/find_segment": "'2026-01-02', 1",
     "audit/list": "null, 'SEG_1', null, 100",
     "segments/list_stats": "1, '2026-07-01', '2026-08-01', 'day'",
     "segments/list_sorted": "'members', null, null, '', 100",

@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from segsvc.api.events import store
-from segsvc.api.events.feed import FEED
+from segsvc.api.events.feed import FEED, Feed
 from segsvc.api.events.schemas import (
     EVENT,
     EVENT_ID,
@@ -16,13 +17,14 @@ from segsvc.api.events.schemas import (
     EVENT_LIST,
     EVENT_PAGE,
     EVENT_PAGE_OF_SEGMENT,
+    Start,
 )
 from segsvc.api.events.store import Event, Position
 from segsvc.auth.roles import Role
 from segsvc.db.pool import Connection, Unavailable, connection
 from segsvc.db.values import Sink
 from segsvc.http.app_keys import EXPORTS, POOL
-from segsvc.http.fields import MAX_PAGE_SIZE
+from segsvc.http.fields import EARLIEST, MAX_PAGE_SIZE
 from segsvc.http.problems import Busy, EventsGone, SegmentNotFound
 from segsvc.http.requests import read_query, read_slug, refusal
 from segsvc.http.responses import list_response
@@ -34,12 +36,26 @@ ROUTES = Routes("events", "The feed: who entered and left which segment, in orde
 
 
 class _Asked(NamedTuple):
-    """What a client wants to follow, from where; `slugs`: None for all segments."""
+    """What a client wants to follow, from where; `slugs`: None for all segments.
 
-    after: Position | None
+    `created_at`: before this time, there are no events of them.
+    """
+
+    after: Position | Start
     slugs: list[str] | None
     limit: int
     wait: int
+    created_at: datetime | None = None
+
+    def start(self, feed: Feed, horizon: datetime) -> Position:
+        """Return the position to begin at."""
+        match self.after:
+            case Start.NOW:
+                return Position(horizon)
+            case Start.OLDEST:
+                created = Position(self.created_at or EARLIEST)
+                return max(feed.oldest, min(created, Position(horizon)))
+        return self.after
 
 
 @ROUTES.get(
@@ -53,9 +69,14 @@ async def list_events(request: web.Request) -> web.StreamResponse:
     """List who entered and left segments, after a cursor: a page, or all up to now as NDJSON."""
     query = read_query(request, EVENT_PAGE)
     slugs = query.pop("segment")
-    if slugs and (unknown := await _unknown(request, slugs)):
-        raise refusal(f"no segment has or had the slug {', '.join(unknown)}", ("segment",))
-    return await _answer(request, _Asked(slugs=slugs, **query))
+    created_at = None
+    if slugs:
+        lives = await _lives(request, slugs)
+        if unknown := set(slugs) - {life.slug for life in lives}:
+            slug = ", ".join(sorted(unknown))
+            raise refusal(f"no segment has or had the slug {slug}", ("segment",))
+        created_at = min(life.created_at for life in lives)
+    return await _answer(request, _Asked(slugs=slugs, created_at=created_at, **query))
 
 
 @ROUTES.get(
@@ -69,25 +90,34 @@ async def list_segment_events(request: web.Request) -> web.StreamResponse:
     """List who entered and left a segment, also one that is deleted."""
     slug = read_slug(request)
     query = read_query(request, EVENT_PAGE_OF_SEGMENT)
-    if await _unknown(request, [slug]):
+    lives = await _lives(request, [slug])
+    if not lives:
         raise SegmentNotFound(slug)
-    return await _answer(request, _Asked(slugs=[slug], **query))
+    created_at = min(life.created_at for life in lives)
+    return await _answer(request, _Asked(slugs=[slug], created_at=created_at, **query))
 
 
-async def _unknown(request: web.Request, slugs: list[str]) -> list[str]:
-    """Return the slugs that no segment has or had."""
+async def _lives(request: web.Request, slugs: list[str]) -> list[store.Life]:
+    """Return all segments that have or had some slugs."""
     async with connection(request.app[POOL]) as conn:
-        known = set((await store.list_segments(conn, slugs)).values())
-    return [slug for slug in slugs if slug not in known]
+        return await store.list_lives(conn, slugs)
 
 
 async def _answer(request: web.Request, asked: _Asked) -> web.StreamResponse:
     try:
-        if accepts(request, "Accept", EVENT_LINES.media_type):
-            return await _stream(request, asked)
-        answer = await _wait(request, asked)
+        return await _respond(request, asked)
     except store.Pruned as error:
-        raise EventsGone(*error.args) from None
+        (kept_from,) = error.args
+        if isinstance(asked.after, Position):
+            raise EventsGone(kept_from) from None
+        # The feed learns it with the next horizon.
+        return await _respond(request, asked._replace(after=Position(kept_from)))
+
+
+async def _respond(request: web.Request, asked: _Asked) -> web.StreamResponse:
+    if accepts(request, "Accept", EVENT_LINES.media_type):
+        return await _stream(request, asked)
+    answer = await _wait(request, asked)
     return await list_response(EVENT_LIST, answer, len(answer["events"]), {"Vary": "Accept"})
 
 
@@ -97,7 +127,7 @@ async def _wait(request: web.Request, asked: _Asked) -> Mapping[str, Any]:
     loop = asyncio.get_running_loop()
     until = loop.time() + asked.wait
     horizon = await feed.horizon()
-    position = asked.after or Position(horizon)
+    position = asked.start(feed, horizon)
     while True:
         events: list[Event] = []
         if feed.is_quiet(position):
@@ -118,8 +148,9 @@ async def _wait(request: web.Request, asked: _Asked) -> Mapping[str, Any]:
 
 async def _stream(request: web.Request, asked: _Asked) -> web.StreamResponse:
     """Answer with all events up to the horizon, one a line."""
-    horizon = await request.app[FEED].horizon()
-    after = asked.after or Position(horizon)
+    feed = request.app[FEED]
+    horizon = await feed.horizon()
+    after = asked.start(feed, horizon)
 
     async def produce(conn: Connection, sink: Sink) -> None:
         position = after

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields
@@ -10,7 +11,6 @@ from segsvc.api.events.store import RESOLUTION, Position
 from segsvc.api.users.schemas import EventSchema
 from segsvc.db.values import MAX_BIGINT, SLUG
 from segsvc.http.fields import (
-    EARLIEST,
     Cursor,
     DescribedField,
     PageSize,
@@ -30,6 +30,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _POSITION = re.compile(r"(-?\d{1,18})_(\d{1,19})_(\d{1,19})", re.ASCII)
 _SLUG = Slug()
 _TIMESTAMP = Timestamp()
+
+
+class Start(StrEnum):
+    """Where to begin without a cursor."""
+
+    NOW = "now"
+    OLDEST = "oldest"
 
 
 class EventId(Cursor):
@@ -58,9 +65,9 @@ class EventId(Cursor):
 class FeedCursor(EventId):
     """Where to continue: the `next` of a page, an id of an event, a time, or `now`."""
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Position | None:
-        if value == "now":
-            return None
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Position | Start:
+        if value == Start.NOW:
+            return Start.NOW
         try:
             return self._parse(value)
         except ValueError:
@@ -107,9 +114,9 @@ class Wait(DescribedField):
 
 
 class EventPageOfSegmentSchema(Schema):
-    """`?after&limit&wait`: the first page has what is kept, unless `after` says otherwise."""
+    """`?after&limit&wait`: without `after`, the first page begins with the oldest event kept."""
 
-    after = FeedCursor(load_default=Position(EARLIEST))
+    after = FeedCursor(load_default=Start.OLDEST)
     limit = PageSize(load_default=100)
     wait = Wait(load_default=0)
 

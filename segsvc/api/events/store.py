@@ -1,7 +1,8 @@
 """Statements about events of all users, read in one order from any position on."""
 
+import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -20,6 +21,9 @@ LIST_SEGMENTS = statement("events/list_segments")
 # Bounds of periods, or users, that one statement looks at, and the most such statements for a page.
 SCAN = 1000
 MOST_STEPS = 20
+
+# Seconds after which a page has no further step.
+LONGEST_PAGE = 1.0
 
 # Of the times in PostgreSQL.
 RESOLUTION = timedelta(microseconds=1)
@@ -58,10 +62,12 @@ class Horizon:
     Attributes:
         at: the time, None if the start of a transaction cannot be seen.
         lag: its age in seconds, None as above.
+        pruned_before: events before this time may be gone; None: everything is kept.
     """
 
     at: datetime | None
     lag: float | None
+    pruned_before: datetime | None = None
 
 
 class Pruned(Exception):  # noqa: N818 (a state, not a mistake)
@@ -70,7 +76,10 @@ class Pruned(Exception):  # noqa: N818 (a state, not a mistake)
 
 async def advance_horizon(conn: Connection) -> Horizon:
     """Store how far the feed may be served, and return how far that is by now."""
-    return await _horizon(conn, await conn.fetchval(ADVANCE_HORIZON))
+    stored = await conn.fetchrow(ADVANCE_HORIZON)
+    assert stored is not None
+    found = await _horizon(conn, stored["bound"])
+    return replace(found, pruned_before=stored["pruned_before"])
 
 
 async def lag(conn: Connection) -> float | None:
@@ -87,12 +96,22 @@ async def _horizon(conn: Connection, bound: datetime | None) -> Horizon:
 async def changed(conn: Connection, start: datetime, end: datetime) -> bool:
     """Return whether there may be an event from `start` to before `end`, a horizon."""
     cut = await conn.fetchval(FIND_CUT, start, end, 1)
-    return cut is not None and cut < end
+    # None: the clock has stepped back since the horizon was read.
+    return start < end and (cut is None or cut < end)
 
 
-async def list_segments(conn: Connection, slugs: Collection[str]) -> dict[int, str]:
-    """Return the slugs of the segments that have or had these slugs, by id."""
-    return {row["id"]: row["slug"] for row in await conn.fetch(LIST_SEGMENTS, list(slugs))}
+@dataclass(frozen=True)
+class Life:
+    """A segment that has or had a slug."""
+
+    id: int
+    slug: str
+    created_at: datetime
+
+
+async def list_lives(conn: Connection, slugs: Collection[str]) -> list[Life]:
+    """Return all segments that have or had some slugs."""
+    return [Life(**row) for row in await conn.fetch(LIST_SEGMENTS, list(slugs))]
 
 
 async def list_page(
@@ -114,11 +133,12 @@ async def list_page(
     position = after
     # In one transaction, now() does not step back: the statements read no event after it.
     async with conn.transaction():
-        ids = None if slugs is None else list(await list_segments(conn, slugs))
+        ids = None if slugs is None else [life.id for life in await list_lives(conn, slugs)]
+        end = time.monotonic() + LONGEST_PAGE
         for _ in range(MOST_STEPS):
             wanted = limit - len(events)
             cut = await conn.fetchval(FIND_CUT, position.at, horizon, SCAN)
-            if not wanted or cut is None:
+            if not wanted or cut is None or (position > after and time.monotonic() > end):
                 break
             step = _read_until if cut > position.at else _read_at
             found, position = await step(conn, position, cut, wanted, ids)

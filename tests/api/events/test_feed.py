@@ -367,13 +367,13 @@ async def test_pruned(client: Client, conn: Connection) -> None:
         pass
     assert await conn.fetchval("SELECT pruned_before FROM feed") == before
     moved = str(int(old.split("_")[0]) - 3_600_000_000) + "_0_0"
-    for query in ({"after": moved}, {}):
-        for path in ("/events", "/segments/A/events"):
-            answer = await call(client, "GET", path, 410, params=query)
-            assert answer["type"] == "urn:segsvc:problem:events-gone"
-            assert "events_after" in answer["detail"]
-            gone = await client.get(BASE + path, params=query, headers=LINES)
-            assert (gone.status, (await gone.json())["status"]) == (410, 410)
+    for path in ("/events", "/segments/A/events"):
+        answer = await call(client, "GET", path, 410, params={"after": moved})
+        assert answer["type"] == "urn:segsvc:problem:events-gone"
+        assert "events_after" in answer["detail"]
+        gone = await client.get(BASE + path, params={"after": moved}, headers=LINES)
+        assert (gone.status, (await gone.json())["status"]) == (410, 410)
+        assert (await feed(client, path, wait=1))["events"] == []  # from what is kept
     again = (await call(client, "GET", "/segments/A/members"))["events_after"]
     await change(client, 2, add=["A"])
     assert short(await following(client, again, 1)) == [(2, "A", "add", "added")]
@@ -401,3 +401,33 @@ async def test_cursors_at_the_ends_of_time(client: Client, after: str) -> None:
     again = await feed(client, after=page["next"])
     assert again["next"] >= page["next"]
     assert math.isfinite(len(page["events"]))
+
+
+async def test_relist_of_a_running_service(client: Client, conn: Connection) -> None:
+    """Cursors from before are refused, also if nothing has happened, and a new list is not."""
+    await create(client, "A")
+    old = await now(client)
+    await feed(client, after=old, wait=1)
+    await prune.refuse_cursors(conn, await conn.fetchval("SELECT clock_timestamp()"))
+    await feed(client, after="now", wait=1)
+    await call(client, "GET", "/events", 410, params={"after": old})
+    listed = await call(client, "GET", "/segments/A/members")
+    await feed(client, after=listed["events_after"])
+    for path in ("/events", "/segments/A/events"):  # from what is kept
+        assert (await feed(client, path))["events"] == []
+
+
+async def test_failure_is_shared(client: Client, conn: Connection) -> None:
+    """While the horizon cannot be stored, nobody waits for the turns of others."""
+    await create(client, "A")
+    loop = asyncio.get_running_loop()
+    async with conn.transaction():
+        await conn.execute("SELECT FROM feed FOR UPDATE")
+        asked_at = loop.time()
+        answers = await asyncio.gather(
+            *(call(client, "GET", "/events", 503) for _ in range(10)),
+            *(call(client, "GET", "/segments/A/members") for _ in range(10)),
+        )
+        assert loop.time() - asked_at < 15  # one attempt takes five seconds
+    assert [answer["events_after"] for answer in answers[10:]] == [None] * 10
+    assert (await feed(client, wait=1))["events"] == []

@@ -81,3 +81,26 @@ async def test_many_periods_of_one_user(
     assert [event.cause for event in expected[-2:]] == ["segment_deleted"] * 2
     monkeypatch.setattr(store, "SCAN", 3)
     assert await follow(conn, START, horizon, 100) == expected
+
+
+async def test_large_layer(
+    client: Client, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file in one of many segments of a layer is read in some pages, and not in some for each."""
+    slugs = [f"S{number}" for number in range(30)]
+    for slug in slugs:
+        await create(client, slug)
+        await put_in(client, slug, 1)
+    await call(client, "POST", "/layers", 201, json={"slug": "L", "segments": slugs})
+    start: datetime = await conn.fetchval("SELECT clock_timestamp()")
+    await put_in(client, "S7", *range(1, 1001), on_conflict="suspend")
+    horizon: datetime = await conn.fetchval("SELECT clock_timestamp()")
+    monkeypatch.setattr(store, "SCAN", 100)
+    position, events, pages = Position(start), [], 0
+    while position.at < horizon:
+        found, position = await store.list_page(conn, position, horizon, 1000, None)
+        events += found
+        pages += 1
+    assert events == [event for event in await replay(conn, horizon) if event.at >= start]
+    assert len(events) == 1001  # one user was in another segment
+    assert pages <= 5
