@@ -160,6 +160,17 @@ class KeyCache:
             return caller
         raise KeyRequired("the key is not known, or was revoked: ask the operator for another")
 
+    async def caller_of(self, name: str) -> Caller | None:
+        """Return the owner of the key with this name, None if it is not valid.
+
+        Raises:
+            Unavailable: the list is too old, and the database does not answer.
+        """
+        if _now() - self._read_at > MAX_AGE:
+            await self._read(MAX_AGE)
+        key = self._keys.get(name)
+        return Caller(key.name, key.role) if key and key.revoked_at is None else None
+
 
 async def identify(request: web.Request, role: Role) -> str | None:
     """Return the name of the key that sends `request`, which needs one with `role`.
