@@ -30,8 +30,13 @@ test-15: $(VENV)/test ## Run the tests of statements on PostgreSQL 15 (Debian's 
 test-js: $(VENV)/run ## Run JavaScript clients, OpenFeature's among them (node, npm, curl)
 	.ci/javascript
 
+.PHONY: test-browser
+test-browser: $(VENV)/test ## Look at the pages of the console in a browser (Debian's chromium)
+	@command -v chromium >/dev/null || { echo "chromium is missing: apt-get install chromium" >&2; exit 1; }
+	$(BIN)/pytest -m browser tests/console
+
 .PHONY: test-all
-test-all: test test-slow test-15 test-js ## Run all four
+test-all: test test-slow test-15 test-js test-browser ## Run all five
 
 .PHONY: format
 format: $(VENV)/lint ## Format the Python code and fix what can be fixed

@@ -20,6 +20,9 @@ from segsvc.api.segments.handlers import ROUTES as SEGMENTS
 from segsvc.api.users import reads, writes
 from segsvc.api.users.handlers import ROUTES as USERS
 from segsvc.auth.keys import KEY_CACHE, KeyCache
+from segsvc.console import handlers as _pages  # noqa: F401 (declares the pages)
+from segsvc.console import pages
+from segsvc.console.sessions import SECRET
 from segsvc.db import migrations, state
 from segsvc.db.dedicated import DedicatedConnections
 from segsvc.db.pool import KeptConnection, Pool, Turns, connection
@@ -81,6 +84,8 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
                 yield
 
     roles = {route.handler: route.role for resource in RESOURCES for route in resource}
+    # A page looks for a session, not for a key.
+    roles |= dict.fromkeys(handler for _, _, handler in pages.PAGES)
     app = web.Application(
         middlewares=[answering(roles, limits.most_per_key)], handler_args=HANDLER_ARGS
     )
@@ -103,6 +108,9 @@ def create_app(  # noqa: PLR0913 (what an operator can set)
     for resource in RESOURCES:
         app.add_routes([route.definition for route in resource])
     app[DOCUMENT] = Document(RESOURCES)
+    pages.set_up(app)
+    app[SECRET] = secret
+    app.add_routes([web.route(method, path, handler) for method, path, handler in pages.PAGES])
     if origins:
         preflight, add_headers = cors.allow(origins)
         app.middlewares.append(preflight)

@@ -88,7 +88,12 @@ def answering(roles: Mapping[Any, Role | None], most_per_key: int) -> Middleware
     return answer
 
 
-def _problem_response(request: web.Request, error: Exception) -> web.StreamResponse:
+def problem_of(request: web.Request, error: Exception) -> problems.Problem:
+    """Return the problem that an error is answered with; a defect is logged.
+
+    Raises:
+        HTTPException: the error is one of aiohttp that is no problem.
+    """
     if isinstance(error, web.HTTPException):
         error = _problem_of(request, error)
     for kind, make in PROBLEMS.items():
@@ -99,8 +104,13 @@ def _problem_response(request: web.Request, error: Exception) -> web.StreamRespo
         path = without_signature(request.rel_url.raw_path)
         log.error("%s %s failed", request.method, path, exc_info=error)
         error = problems.InternalError()
-    response = problem_response(error)
-    if isinstance(error, problems.MalformedRequest):
+    return error
+
+
+def _problem_response(request: web.Request, error: Exception) -> web.StreamResponse:
+    problem = problem_of(request, error)
+    response = problem_response(problem)
+    if isinstance(problem, problems.MalformedRequest):
         response.force_close()
     return response
 

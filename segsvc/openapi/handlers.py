@@ -31,6 +31,7 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".png": "image/png",
+    ".svg": "image/svg+xml",
 }
 
 # Seconds: after an hour a browser asks again, and so gets the files of a new version.
@@ -92,6 +93,11 @@ async def show_docs_file(request: web.Request) -> web.Response:
     path = FILES.get(request.match_info["file"])
     if not path:
         raise NotFound(f"no route has the path {request.path}")
+    return serve_file(request, path)
+
+
+def serve_file(request: web.Request, path: Path) -> web.Response:
+    """Answer with a file of the package, or 304 if the client has it."""
     headers = SAFE | {
         "Content-Type": TYPES[path.suffix],
         "Cache-Control": f"public, max-age={FILE_AGE}",

@@ -11,6 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from segsvc.api.reports.months import MONTH
 from segsvc.app import RESOURCES, create_app
+from segsvc.console.pages import PAGES
 from segsvc.db.values import MAX_USER_ID, SLUG
 from segsvc.http import BASE, fields, problems
 from segsvc.openapi.document import DOCUMENT as DOCUMENT_KEY
@@ -50,13 +51,14 @@ def test_public_validator() -> None:
 
 
 def test_every_route_and_no_other() -> None:
-    """Each route is described, and nothing else is."""
+    """Each route is described, and nothing else is; the pages of the console are no API."""
     routes = {
         (route.method.lower(), route.resource.canonical)
         for route in APP.router.routes()
         if route.method != "HEAD" and route.resource
     }
-    assert {(method, path) for method, path, _ in operations()} == routes
+    pages = {(method.lower(), path) for method, path, _ in PAGES}
+    assert {(method, path) for method, path, _ in operations()} == routes - pages
 
 
 def test_resources_in_the_order_of_use() -> None:

@@ -1,0 +1,1 @@
+"""The console: pages for analysts, made on the server."""

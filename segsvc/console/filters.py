@@ -1,0 +1,26 @@
+"""How values are written on pages."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from segsvc.db.values import rfc3339
+
+
+def moment(value: datetime) -> str:
+    """Return a time in UTC, to the minute: the script shows the reader's own beside it."""
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def day(value: datetime) -> str:
+    """Return the day of a time in UTC."""
+    return f"{value.astimezone(UTC):%Y-%m-%d}"
+
+
+def iso(value: datetime) -> str:
+    """Return a time as machines read it."""
+    return rfc3339(value)
+
+
+def percent(value: Decimal | float) -> str:
+    """Return a percentage without zeros that say nothing."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") + "\N{NARROW NO-BREAK SPACE}%"

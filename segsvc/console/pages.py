@@ -1,0 +1,137 @@
+"""What all pages share: who looks, in which language, headers, errors, and the route table."""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+
+from segsvc import __version__
+from segsvc.auth.keys import CALLER, Caller
+from segsvc.auth.roles import Role
+from segsvc.console import filters
+from segsvc.console.sessions import caller_of, is_same_origin
+from segsvc.console.texts import LANGUAGES, Texts, choose
+from segsvc.http.middlewares import problem_of
+from segsvc.http.problems import Problem
+
+HERE = Path(__file__).parent
+LANGUAGE = "segsvc-language"
+
+# Nothing from other hosts, no script and no style in the pages themselves, no framing.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Vary": "Cookie, Accept-Language",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Method, path and handler of each page.
+PAGES: list[tuple[str, str, Handler]] = []
+
+
+def page(
+    path: str, *, role: Role | None = Role.READER, method: str = "GET"
+) -> Callable[[Handler], Handler]:
+    """Declare a page above its handler; `role` is what the key of the session needs."""
+
+    def declare(handler: Handler) -> Handler:
+        @wraps(handler)
+        async def answer(request: web.Request) -> web.StreamResponse:
+            try:
+                response = await _answer(request, handler, role)
+            except web.HTTPException:
+                raise
+            except Exception as error:  # noqa: BLE001 (every one is answered)
+                response = _failed(request, problem_of(request, error))
+            if not response.prepared:
+                response.headers.update(HEADERS)
+            return response
+
+        PAGES.append((method, path, answer))
+        return answer
+
+    return declare
+
+
+async def _answer(request: web.Request, handler: Handler, role: Role | None) -> web.StreamResponse:
+    if request.method not in {"GET", "HEAD"} and not is_same_origin(request):
+        return render(request, "error.html", {"name": "error.origin", "detail": ""}, status=403)
+    caller = await caller_of(request)
+    if role is None:
+        if caller:
+            request[CALLER] = caller
+        return await handler(request)
+    if caller is None:
+        here = quote(request.rel_url.raw_path_qs) if request.method == "GET" else ""
+        return redirect(f"/console/sign-in?next={here}")
+    request[CALLER] = caller
+    if not caller.role.does(role):
+        return render(request, "error.html", {"name": "error.role", "detail": ""}, status=403)
+    return await handler(request)
+
+
+def _failed(request: web.Request, problem: Problem) -> web.StreamResponse:
+    """Return the page that says a problem."""
+    context = {"name": f"error.{problem.status}", "detail": problem.detail}
+    response = render(request, "error.html", context, status=problem.status)
+    response.headers.update(problem.headers)
+    return response
+
+
+def texts_of(request: web.Request) -> Texts:
+    """Return the texts in the language of the reader."""
+    accepted = request.headers.get("Accept-Language", "")
+    return Texts(choose(request.cookies.get(LANGUAGE), accepted))
+
+
+def render(
+    request: web.Request, template: str, context: dict[str, Any], status: int = 200
+) -> web.Response:
+    """Return a page."""
+    texts = texts_of(request)
+    caller: Caller | None = request.get(CALLER)
+    shared = {
+        "t": texts,
+        "caller": caller,
+        "edits": caller is not None and caller.role is Role.EDITOR,
+        "open": caller is not None and caller.name is None,
+        "path": request.rel_url.raw_path_qs,
+        "languages": LANGUAGES,
+        "version": __version__,
+        "query": request.query,
+    }
+    return aiohttp_jinja2.render_template(template, request, shared | context, status=status)
+
+
+def redirect(path: str) -> web.Response:
+    """Lead to a page of the console (RFC 9110, section 15.4.4)."""
+    return web.Response(status=303, headers={"Location": path})
+
+
+def set_up(app: web.Application) -> None:
+    """Make the templates known to the application."""
+    environment = aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "moment": filters.moment,
+        "day": filters.day,
+        "percent": filters.percent,
+        "iso": filters.iso,
+    }
