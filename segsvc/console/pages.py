@@ -54,8 +54,8 @@ def page(
                 raise
             except Exception as error:  # noqa: BLE001 (every one is answered)
                 response = _failed(request, problem_of(request, error))
-            if not response.prepared:
-                response.headers.update(HEADERS)
+            for name, value in HEADERS.items():  # a file has its own
+                response.headers.setdefault(name, value)
             return response
 
         PAGES.append((method, path, answer))

@@ -78,6 +78,15 @@ async def test_pages(filled: Client, language: str) -> None:
         assert response.status == 200, path
 
 
+async def test_files_are_cached(filled: Client) -> None:
+    """A browser keeps the style sheet for an hour, and no page."""
+    for path, kept in (("/console/static/console.css", "public"), ("/console/layers", "no-store")):
+        response = await filled.get(path)
+        assert kept in response.headers["Cache-Control"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        await response.read()
+
+
 async def test_what_pages_say(filled: Client) -> None:
     """The pages have the segments with their facts, and the reasons of a user in words."""
     text = await get(filled, "/console/segments")
