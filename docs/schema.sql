@@ -627,10 +627,6 @@ CREATE INDEX membership_valid_to_segment_id_user_id_idx ON public.membership USI
 
 COMMENT ON INDEX public.membership_valid_to_segment_id_user_id_idx IS 'Periods in the order of their ends, for the feed and for the report of a month.';
 
-CREATE INDEX rollout_valid_from_idx ON public.rollout USING btree (valid_from);
-
-COMMENT ON INDEX public.rollout_valid_from_idx IS 'Rollouts in the order of their starts, for the feed.';
-
 CREATE INDEX rollout_valid_to_idx ON public.rollout USING btree (valid_to);
 
 COMMENT ON INDEX public.rollout_valid_to_idx IS 'Rollouts in force, adjacent for all segments.';

@@ -9,4 +9,3 @@ COMMENT ON INDEX users_first_seen_at_idx IS 'Users who became known in a month, 
 DROP INDEX membership_valid_from_segment_id_user_id_idx;
 DROP INDEX membership_valid_to_segment_id_user_id_idx;
 DROP INDEX users_first_seen_at_id_idx;
-DROP INDEX rollout_valid_from_idx;

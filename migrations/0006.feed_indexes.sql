@@ -16,16 +16,12 @@ ON membership (valid_to, segment_id, user_id) WHERE valid_to < 'infinity';
 DROP INDEX CONCURRENTLY IF EXISTS users_first_seen_at_id_idx;
 CREATE INDEX CONCURRENTLY users_first_seen_at_id_idx ON users (first_seen_at, id);
 
-DROP INDEX CONCURRENTLY IF EXISTS rollout_valid_from_idx;
-CREATE INDEX CONCURRENTLY rollout_valid_from_idx ON rollout (valid_from);
-
 COMMENT ON INDEX membership_valid_from_segment_id_user_id_idx IS
 'Periods in the order of their starts, for the feed and for the report of a month.';
 COMMENT ON INDEX membership_valid_to_segment_id_user_id_idx IS
 'Periods in the order of their ends, for the feed and for the report of a month.';
 COMMENT ON INDEX users_first_seen_at_id_idx IS
 'Users in the order in which they became known, for the feed and for the report of a month.';
-COMMENT ON INDEX rollout_valid_from_idx IS 'Rollouts in the order of their starts, for the feed.';
 
 -- The new ones begin with the same columns.
 DROP INDEX CONCURRENTLY IF EXISTS membership_valid_from_idx;

@@ -1,5 +1,6 @@
 """The pages for those who look: segments, one segment, a user, layers, the audit log."""
 
+from contextlib import nullcontext
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -57,15 +58,16 @@ async def show_segments(request: web.Request) -> web.Response:
     query = read_query(request, SEGMENT_PAGE)
     sort, after, q = query["sort"], query["after"], query["q"] or None
     found: list[Any]
-    async with connection(request.app[POOL]) as conn:
+    # The whole database is read for the other orders.
+    turn = nullcontext() if sort is segments.Sort.SLUG else request.app[LARGE_READS].take()
+    async with turn, connection(request.app[POOL]) as conn:
         if sort is segments.Sort.SLUG:
             found = list(
                 await segments.list_live(conn, after[1] if after else "", PAGE_SIZE + 1, q)
             )
             cursors = [each.slug for each in found]
         else:
-            async with request.app[LARGE_READS].take():
-                found = list(await segments.list_sorted(conn, sort, after, PAGE_SIZE + 1, q))
+            found = list(await segments.list_sorted(conn, sort, after, PAGE_SIZE + 1, q))
             cursors = [f"{each.rank},{each.slug}" for each in found]
         described = await store.describe(conn, [each.slug for each in found])
     following = cursors[PAGE_SIZE - 1] if len(found) > PAGE_SIZE else None

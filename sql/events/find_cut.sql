@@ -14,7 +14,8 @@
 --
 -- A change of a percentage, the end of a segment and a change of a layer may move all users, so
 -- reading stops before them. It also stops before a bound that has more of them at the same time
--- than are read here.
+-- than are read here. Rollouts are few, and have no index on their starts: PostgreSQL would take it
+-- for the hot read too, and find those that have ended.
 
 SELECT
     least(

@@ -165,7 +165,6 @@ async def test_plan_uses_the_index_named(crowd: str, name: str) -> None:
     # In bitmap scans, which name no table.
     used -= {
         "rollout_pkey",
-        "rollout_valid_from_idx",
         "rollout_valid_to_idx",
         "layer_segment_layer_id_idx",
         "layer_segment_pkey",
