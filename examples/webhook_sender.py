@@ -14,7 +14,10 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -25,27 +28,27 @@ LONGEST_PAUSE = 60
 GONE = 410
 
 
-def send(request: Request) -> bytes:
-    """Send a request until it is answered 2xx; return the answer."""
+def send(make: Callable[[], Request]) -> bytes:
+    """Send a request, made anew each time, until it is answered 2xx; return the answer."""
     pause = 1
     while True:
+        request = make()
         try:
             with urlopen(request, timeout=60) as response:
                 body: bytes = response.read()
                 return body
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             print(f"{request.full_url}: {error}", file=sys.stderr, flush=True)
             # The receiver wants no more, or the feed refuses the cursor or the key.
-            if isinstance(error, HTTPError) and error.code in (
-                {GONE} if request.data else range(400, 500)
-            ):
+            final = {GONE} if request.data else range(400, 500)
+            if isinstance(error, HTTPError) and error.code in final:
                 sys.exit(error.read().decode())
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def signed(event: dict[str, Any], target: str, secret: bytes) -> Request:
-    """Return the webhook of an event."""
+    """Return the webhook of an event, signed for now: receivers refuse signatures that are old."""
     kind = f"segment.{event['operation']}"
     body = json.dumps({"type": kind, "timestamp": event["at"], "data": event}).encode()
     sent_at = str(int(time.time()))
@@ -66,11 +69,11 @@ def main(target: str, file: str) -> None:
     key = os.environ.get("SEGSVC_KEY")
     cursor = Path(file)
     after = cursor.read_text().strip() if cursor.exists() else "now"
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     while True:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        page = json.loads(send(Request(f"{FEED}?wait=30&after={after}", headers=headers)))
+        page = json.loads(send(partial(Request, f"{FEED}?wait=30&after={after}", headers=headers)))
         for event in page["events"]:
-            send(signed(event, target, secret))
+            send(partial(signed, event, target, secret))
             print(f"sent {event['id']}", flush=True)
             after = save(cursor, event["id"])
         after = save(cursor, page["next"])
