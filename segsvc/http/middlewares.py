@@ -92,10 +92,10 @@ def problem_of(request: web.Request, error: Exception) -> problems.Problem:
     """Return the problem that an error is answered with; a defect is logged.
 
     Raises:
-        HTTPException: the error is one of aiohttp that is no problem.
+        HTTPException: it is an answer of aiohttp other than 404 and 405.
     """
     if isinstance(error, web.HTTPException):
-        error = _problem_of(request, error)
+        error = _router_problem(request, error)
     for kind, make in PROBLEMS.items():
         if isinstance(error, kind):
             error = make(error)
@@ -115,7 +115,7 @@ def _problem_response(request: web.Request, error: Exception) -> web.StreamRespo
     return response
 
 
-def _problem_of(request: web.Request, error: web.HTTPException) -> problems.Problem:
+def _router_problem(request: web.Request, error: web.HTTPException) -> problems.Problem:
     """Return the problem for an error of aiohttp's router; raise any other."""
     if isinstance(error, web.HTTPNotFound):
         return problems.NotFound(f"no route has the path {request.path}")

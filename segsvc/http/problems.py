@@ -91,13 +91,17 @@ _ROLES = {
 }
 
 
+def _lesser(name: str, role: str) -> str:
+    return f"the key {name} has the role {role}, which {_ROLES[role]}"
+
+
 class EditorRequired(Problem):
     """The key has a lesser role, the route needs an editor."""
 
     status, slug, title = 403, "editor-required", "This needs the key of an editor"
 
     def __init__(self, name: str, role: str) -> None:
-        super().__init__(f"the key {name} has the role {role}, which {_ROLES[role]}")
+        super().__init__(_lesser(name, role))
 
 
 class FollowerRequired(Problem):
@@ -106,7 +110,7 @@ class FollowerRequired(Problem):
     status, slug, title = 403, "follower-required", "This needs the key of a follower or an editor"
 
     def __init__(self, name: str, role: str) -> None:
-        super().__init__(f"the key {name} has the role {role}, which {_ROLES[role]}")
+        super().__init__(_lesser(name, role))
 
 
 class Forbidden(Problem):

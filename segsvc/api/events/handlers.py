@@ -12,19 +12,19 @@ from segsvc.api.events import store
 from segsvc.api.events.feed import FEED, Feed
 from segsvc.api.events.schemas import (
     EVENT,
-    EVENT_ID,
     EVENT_LINES,
     EVENT_LIST,
     EVENT_PAGE,
     EVENT_PAGE_OF_SEGMENT,
     Start,
+    after_header,
 )
 from segsvc.api.events.store import Event, Position
 from segsvc.auth.roles import Role
 from segsvc.db.pool import Connection, Unavailable, connection
 from segsvc.db.values import Sink
 from segsvc.http.app_keys import EXPORTS, POOL
-from segsvc.http.fields import EARLIEST, MAX_PAGE_SIZE
+from segsvc.http.fields import MAX_PAGE_SIZE
 from segsvc.http.problems import Busy, EventsGone, SegmentNotFound
 from segsvc.http.requests import read_query, read_slug, refusal
 from segsvc.http.responses import list_response
@@ -36,16 +36,17 @@ ROUTES = Routes("events", "The feed: who entered and left which segment, in orde
 
 
 class _Asked(NamedTuple):
-    """What a client wants to follow, from where; `slugs`: None for all segments.
+    """What a client wants to follow, from where; `lives`: of some slugs, None for all segments."""
 
-    `created_at`: before this time, there are no events of them.
-    """
-
+    lives: list[store.Life] | None
     after: Position | Start
-    slugs: list[str] | None
     limit: int
     wait: int
-    created_at: datetime | None = None
+
+    @property
+    def slugs(self) -> set[str] | None:
+        """The slugs of the segments, None for all."""
+        return None if self.lives is None else {life.slug for life in self.lives}
 
     def start(self, feed: Feed, horizon: datetime) -> Position:
         """Return the position to begin at."""
@@ -53,8 +54,10 @@ class _Asked(NamedTuple):
             case Start.NOW:
                 return Position(horizon)
             case Start.OLDEST:
-                created = Position(self.created_at or EARLIEST)
-                return max(feed.oldest, min(created, Position(horizon)))
+                # Before they were created, there are no events of them.
+                created = (Position(life.created_at) for life in self.lives or ())
+                first = min(created, default=feed.oldest)
+                return max(feed.oldest, min(first, Position(horizon)))
         return self.after
 
 
@@ -69,14 +72,11 @@ async def list_events(request: web.Request) -> web.StreamResponse:
     """List who entered and left segments, after a cursor: a page, or all up to now as NDJSON."""
     query = read_query(request, EVENT_PAGE)
     slugs = query.pop("segment")
-    created_at = None
-    if slugs:
-        lives = await _lives(request, slugs)
-        if unknown := set(slugs) - {life.slug for life in lives}:
-            slug = ", ".join(sorted(unknown))
-            raise refusal(f"no segment has or had the slug {slug}", ("segment",))
-        created_at = min(life.created_at for life in lives)
-    return await _answer(request, _Asked(slugs=slugs, created_at=created_at, **query))
+    lives = await _lives(request, slugs) if slugs else None
+    if lives is not None and (unknown := set(slugs) - {life.slug for life in lives}):
+        slug = ", ".join(sorted(unknown))
+        raise refusal(f"no segment has or had the slug {slug}", ("segment",))
+    return await _answer(request, _Asked(lives, **query))
 
 
 @ROUTES.get(
@@ -93,8 +93,7 @@ async def list_segment_events(request: web.Request) -> web.StreamResponse:
     lives = await _lives(request, [slug])
     if not lives:
         raise SegmentNotFound(slug)
-    created_at = min(life.created_at for life in lives)
-    return await _answer(request, _Asked(slugs=[slug], created_at=created_at, **query))
+    return await _answer(request, _Asked(lives, **query))
 
 
 async def _lives(request: web.Request, slugs: list[str]) -> list[store.Life]:
@@ -165,8 +164,8 @@ async def _stream(request: web.Request, asked: _Asked) -> web.StreamResponse:
                 await sink(await in_thread(_lines, events))
 
     async with request.app[EXPORTS].open() as conn:
-        following = EVENT_ID.serialize("at", {"at": max(after, Position(horizon))})
-        headers = {"Content-Type": EVENT_LINES.media_type, "Events-After": following}
+        headers = {"Content-Type": EVENT_LINES.media_type}
+        headers |= after_header(max(after, Position(horizon)))
         return await stream(request, conn, headers, lambda sink: produce(conn, sink))
 
 

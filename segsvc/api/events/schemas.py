@@ -57,9 +57,16 @@ class EventId(Cursor):
             raise ValueError(text) from None
 
     def _serialize(self, value: Position | None, *_: Any, **__: Any) -> str | None:
-        if value is None:
-            return None
-        return f"{(value.at - EPOCH) // RESOLUTION}_{value.segment_id}_{value.user_id}"
+        return None if value is None else _text(value)
+
+
+def _text(position: Position) -> str:
+    return f"{(position.at - EPOCH) // RESOLUTION}_{position.segment_id}_{position.user_id}"
+
+
+def after_header(position: Position | None) -> dict[str, str]:
+    """Return the header that says where the feed continues a stream; none if it cannot."""
+    return {} if position is None else {"Events-After": _text(position)}
 
 
 class FeedCursor(EventId):
@@ -154,7 +161,6 @@ class EventListSchema(Schema):
 EVENT_PAGE = EventPageSchema()
 EVENT_PAGE_OF_SEGMENT = EventPageOfSegmentSchema()
 EVENT = FeedEventSchema()
-EVENT_ID = EventId()
 EVENT_LIST = EventListSchema()
 EVENT_LINES = Text(
     "application/x-ndjson",

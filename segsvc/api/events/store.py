@@ -47,12 +47,20 @@ class Event:
     """A user entered (`add`) or left (`remove`) a segment; `id` is the position after it."""
 
     id: Position
-    at: datetime
-    user_id: int
     slug: str
     operation: str
     cause: str
     actor: str | None
+
+    @property
+    def at(self) -> datetime:
+        """The time."""
+        return self.id.at
+
+    @property
+    def user_id(self) -> int:
+        """The user."""
+        return self.id.user_id
 
 
 @dataclass(frozen=True)
@@ -95,9 +103,11 @@ async def _horizon(conn: Connection, bound: datetime | None) -> Horizon:
 
 async def changed(conn: Connection, start: datetime, end: datetime) -> bool:
     """Return whether there may be an event from `start` to before `end`, a horizon."""
+    if start >= end:
+        return False
     cut = await conn.fetchval(FIND_CUT, start, end, 1)
     # None: the clock has stepped back since the horizon was read.
-    return start < end and (cut is None or cut < end)
+    return cut is None or cut < end
 
 
 @dataclass(frozen=True)
@@ -136,13 +146,14 @@ async def list_page(
         ids = None if slugs is None else [life.id for life in await list_lives(conn, slugs)]
         end = time.monotonic() + LONGEST_PAGE
         for _ in range(MOST_STEPS):
-            wanted = limit - len(events)
             cut = await conn.fetchval(FIND_CUT, position.at, horizon, SCAN)
-            if not wanted or cut is None or (position > after and time.monotonic() > end):
+            if cut is None:
                 break
             step = _read_until if cut > position.at else _read_at
-            found, position = await step(conn, position, cut, wanted, ids)
+            found, position = await step(conn, position, cut, limit - len(events), ids)
             events += found
+            if len(events) == limit or time.monotonic() > end:
+                break
     pruned_before = await conn.fetchval(GET_PRUNED)
     if pruned_before is not None and after.at < pruned_before:
         raise Pruned(pruned_before)
@@ -189,6 +200,5 @@ async def _read_at(
 
 def _event(row: Any) -> Event:
     """Return the event of a row."""
-    at, segment_id, user_id = row["at"], row["segment_id"], row["user_id"]
-    names = ("slug", "operation", "cause", "actor")
-    return Event(Position(at, segment_id, user_id), at, user_id, *(row[name] for name in names))
+    id_ = Position(row["at"], row["segment_id"], row["user_id"])
+    return Event(id_, row["slug"], row["operation"], row["cause"], row["actor"])

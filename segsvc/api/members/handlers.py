@@ -9,7 +9,7 @@ from marshmallow import Schema
 
 from segsvc.api.audit.changes import record_members
 from segsvc.api.events.feed import FEED
-from segsvc.api.events.schemas import EVENT_ID
+from segsvc.api.events.schemas import after_header
 from segsvc.api.members import store
 from segsvc.api.members.schemas import (
     ADDITION_QUERY,
@@ -132,8 +132,7 @@ async def list_members(request: web.Request) -> web.StreamResponse:
     slug = read_slug(request)
     if accepts(request, "Accept", "text/csv"):
         asked = read_query(request, MEMBERS_THEN)
-        events_after = await request.app[FEED].position(asked["at"])
-        headers = {"Events-After": EVENT_ID.serialize("at", {"at": events_after})}
+        headers = after_header(await request.app[FEED].position(asked["at"]))
         async with request.app[EXPORTS].open() as conn:
             segment_id = await segments.find(conn, slug, asked["at"])
             listed = store.Listed(segment_id, **asked)
@@ -142,7 +141,7 @@ async def list_members(request: web.Request) -> web.StreamResponse:
                 conn,
                 f"{slug}.csv",
                 lambda sink: store.copy(conn, listed, sink),
-                headers if events_after else {},
+                headers,
             )
     page = read_query(request, MEMBER_PAGE)
     limit, at = page["limit"], page["at"]

@@ -39,8 +39,6 @@ async def replay(conn: Connection, before: datetime) -> list[Event]:
     return [
         Event(
             Position(row["at"], row["segment_id"], row["user_id"]),
-            row["at"],
-            row["user_id"],
             row["slug"],
             row["operation"],
             row["cause"],
