@@ -11,6 +11,9 @@ WIDTH, HEIGHT = 960, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 28
 ROW = 26
 
+# The longest bar of those who joined or left.
+FLOW = 44
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -33,8 +36,13 @@ class Column:
     stats: Stats
 
     @property
+    def middle(self) -> float:
+        """The middle, where the lines pass."""
+        return round(self.x + self.width / 2, 1)
+
+    @property
     def bar_width(self) -> float:
-        """The width of the bars: a gap stays between two, and one alone is no wall."""
+        """The width of the bars: with a gap between two, and not wide if there are few."""
         return round(min(self.width * 0.7, 26), 1)
 
     @property
@@ -74,8 +82,8 @@ def size_chart(stats: Sequence[Stats]) -> SizeChart:
             width=round(step, 1),
             total=y(each.members),
             by_hand=y(each.by_hand),
-            joined=round(each.joined / flow * 44, 1),
-            left=round(each.left / flow * 44, 1),
+            joined=round(each.joined / flow * FLOW, 1),
+            left=round(each.left / flow * FLOW, 1),
             stats=each,
         )
         for place, each in enumerate(stats)
@@ -83,11 +91,9 @@ def size_chart(stats: Sequence[Stats]) -> SizeChart:
     every = ceil(len(stats) / 8) or 1
     return SizeChart(
         columns=columns,
-        x_ticks=[
-            Tick(round(c.x + c.width / 2, 1), f"{c.stats.at:%d.%m}") for c in columns[::every]
-        ],
+        x_ticks=[Tick(c.middle, f"{c.stats.at:%d.%m}") for c in columns[::every]],
         y_ticks=[Tick(y(top * part / 4), f"{top * part / 4:,.0f}") for part in range(5)],
-        flow_ticks=[Tick(zero - 44, f"+{flow:,}"), Tick(zero + 44, f"-{flow:,}")],
+        flow_ticks=[Tick(zero - FLOW, f"+{flow:,}"), Tick(zero + FLOW, f"-{flow:,}")],
         total=_line(columns, [c.total for c in columns]),
         by_hand=_line(columns, [c.by_hand for c in columns]),
         zero=zero,
@@ -96,10 +102,7 @@ def size_chart(stats: Sequence[Stats]) -> SizeChart:
 
 def _line(columns: Sequence[Column], heights: Iterable[float]) -> str:
     """Return the path through the middle of some columns."""
-    points = [
-        f"{round(c.x + c.width / 2, 1)},{height}"
-        for c, height in zip(columns, heights, strict=True)
-    ]
+    points = [f"{c.middle},{height}" for c, height in zip(columns, heights, strict=True)]
     return "M" + "L".join(points) if points else ""
 
 
@@ -163,9 +166,8 @@ def timeline(stays: Sequence[Stay], now: datetime) -> Timeline:
     last = max((stay.end or stay.start for stay in stays), default=now)
     span = max(now, last) - min(start, now)
     start, end = min(start, now) - span * 0.01, max(now, last) + span * 0.06
-    start, end = (
-        (start, end) if end > start else (now - timedelta(hours=1), now + timedelta(hours=1))
-    )
+    if start == end:
+        start, end = now - timedelta(hours=1), now + timedelta(hours=1)
 
     def x(at: datetime) -> float:
         return round(left + (at - start) / (end - start) * (WIDTH - left - RIGHT), 1)

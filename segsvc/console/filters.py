@@ -3,8 +3,6 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from segsvc.db.values import rfc3339
-
 
 def moment(value: datetime) -> str:
     """Return a time in UTC, to the minute: the script shows the reader's own beside it."""
@@ -14,11 +12,6 @@ def moment(value: datetime) -> str:
 def day(value: datetime) -> str:
     """Return the day of a time in UTC."""
     return f"{value.astimezone(UTC):%Y-%m-%d}"
-
-
-def iso(value: datetime) -> str:
-    """Return a time as machines read it."""
-    return rfc3339(value)
 
 
 def percent(value: Decimal | float) -> str:

@@ -2,7 +2,6 @@
 
 from contextlib import nullcontext
 from datetime import timedelta
-from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -19,7 +18,7 @@ from segsvc.api.users import store as users
 from segsvc.auth.keys import KEY_CACHE
 from segsvc.console import charts, store
 from segsvc.console.charts import Stay
-from segsvc.console.pages import HERE, LANGUAGE, page, redirect, render
+from segsvc.console.pages import HERE, LANGUAGE, START, page, redirect, render
 from segsvc.console.sessions import COOKIE, sign_in
 from segsvc.console.texts import LANGUAGES
 from segsvc.db import clock
@@ -32,24 +31,18 @@ from segsvc.http.requests import read_query, read_slug
 from segsvc.openapi.handlers import serve_file
 
 PAGE_SIZE = 50
+LAYERS = 20
 DAYS = 90
 MOST_EVENTS = 500
 
 STATIC = {name: HERE / "static" / name for name in ("console.css", "console.js", "icon.svg")}
 
 
-@page("/", role=None)
+@page("/", "/console", role=None)
 async def show_start(request: web.Request) -> web.Response:
     """Lead to the segments."""
     del request
-    return redirect("/console/segments")
-
-
-@page("/console", role=None)
-async def show_console(request: web.Request) -> web.Response:
-    """Lead to the segments."""
-    del request
-    return redirect("/console/segments")
+    return redirect(START)
 
 
 @page("/console/segments")
@@ -116,8 +109,8 @@ async def show_segment(request: web.Request) -> web.Response:
 @page("/console/users")
 async def find_user(request: web.Request) -> web.Response:
     """Lead to the user whose id was given."""
-    user_id = decimal(request.query.get("id", "").strip())
-    if user_id is None or user_id > MAX_USER_ID:
+    user_id = _user_id(request.query.get("id", "").strip())
+    if user_id is None:
         return render(request, "error.html", {"name": "error.user_id", "detail": ""}, status=422)
     return redirect(f"/console/users/{user_id}")
 
@@ -125,8 +118,8 @@ async def find_user(request: web.Request) -> web.Response:
 @page("/console/users/{user_id}")
 async def show_user(request: web.Request) -> web.Response:
     """Show the segments of a user, each with its reason, and the stays as a picture."""
-    user_id = decimal(request.match_info["user_id"])
-    if user_id is None or user_id > MAX_USER_ID:
+    user_id = _user_id(request.match_info["user_id"])
+    if user_id is None:
         raise NotFound("a user id is an integer from 1 to 9223372036854775807")
     async with connection(request.app[POOL]) as conn:
         memberships = await users.explain(conn, user_id)
@@ -142,7 +135,6 @@ async def show_user(request: web.Request) -> web.Response:
         "user_id": user_id,
         "memberships": [each for each in memberships if each.state == "included"],
         "others": [each for each in memberships if each.state != "included"],
-        "upcoming": upcoming,
         "events": events[:MOST_EVENTS][::-1],
         "more": len(events) > MOST_EVENTS,
         "timeline": charts.timeline(stays, now),
@@ -156,9 +148,9 @@ async def show_layers(request: web.Request) -> web.Response:
     """Show each layer as a bar from 0 to 100 %, with what its segments take."""
     after = request.query.get("after", "")
     async with connection(request.app[POOL]) as conn:
-        listed = await layers.list_live(conn, after if SLUG.fullmatch(after) else "", 21)
-        found = [await layers.get(conn, layer.slug) for layer in islice(listed, 20)]
-    following = listed[19].slug if len(listed) > 20 else None  # noqa: PLR2004 (the page)
+        listed = await layers.list_live(conn, after if SLUG.fullmatch(after) else "", LAYERS + 1)
+        found = [await layers.get(conn, layer.slug) for layer in listed[:LAYERS]]
+    following = listed[LAYERS - 1].slug if len(listed) > LAYERS else None
     context = {"layers": found, "next": following, "space": SPACE}
     return render(request, "layers.html", context)
 
@@ -179,7 +171,7 @@ async def show_audit(request: web.Request) -> web.Response:
 async def show_sign_in(request: web.Request) -> web.Response:
     """Ask for a key."""
     if request.app[KEY_CACHE].open:
-        return redirect("/console/segments")
+        return redirect(START)
     return render(request, "sign_in.html", {"wrong": False, "next": _next(request)})
 
 
@@ -223,7 +215,13 @@ async def show_static(request: web.Request) -> web.Response:
     return serve_file(request, path)
 
 
+def _user_id(text: str) -> int | None:
+    """Return the user id that a text is, None if it is none."""
+    user_id = decimal(text)
+    return user_id if user_id is not None and user_id <= MAX_USER_ID else None
+
+
 def _next(request: web.Request) -> str:
     """Return the page of the console to go to, which a link to elsewhere cannot be."""
     path = request.query.get("next", "")
-    return path if path.startswith("/console/") else "/console/segments"
+    return path if path.startswith("/console/") else START

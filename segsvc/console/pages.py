@@ -16,11 +16,15 @@ from segsvc.auth.roles import Role
 from segsvc.console import filters
 from segsvc.console.sessions import caller_of, is_same_origin
 from segsvc.console.texts import LANGUAGES, Texts, choose
+from segsvc.db.values import rfc3339
 from segsvc.http.middlewares import problem_of
 from segsvc.http.problems import Problem
 
 HERE = Path(__file__).parent
 LANGUAGE = "segsvc-language"
+
+# The first page that is shown.
+START = "/console/segments"
 
 # Nothing from other hosts, no script and no style in the pages themselves, no framing.
 POLICY = (
@@ -41,7 +45,7 @@ PAGES: list[tuple[str, str, Handler]] = []
 
 
 def page(
-    path: str, *, role: Role | None = Role.READER, method: str = "GET"
+    *paths: str, role: Role | None = Role.READER, method: str = "GET"
 ) -> Callable[[Handler], Handler]:
     """Declare a page above its handler; `role` is what the key of the session needs."""
 
@@ -58,7 +62,7 @@ def page(
                 response.headers.setdefault(name, value)
             return response
 
-        PAGES.append((method, path, answer))
+        PAGES.extend((method, path, answer) for path in paths)
         return answer
 
     return declare
@@ -104,12 +108,10 @@ def render(
     shared = {
         "t": texts,
         "caller": caller,
-        "edits": caller is not None and caller.role is Role.EDITOR,
         "open": caller is not None and caller.name is None,
         "path": request.rel_url.raw_path_qs,
         "languages": LANGUAGES,
         "version": __version__,
-        "query": request.query,
     }
     return aiohttp_jinja2.render_template(template, request, shared | context, status=status)
 
@@ -133,5 +135,5 @@ def set_up(app: web.Application) -> None:
         "moment": filters.moment,
         "day": filters.day,
         "percent": filters.percent,
-        "iso": filters.iso,
+        "iso": rfc3339,
     }

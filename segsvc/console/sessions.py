@@ -53,8 +53,8 @@ async def sign_in(request: web.Request, key: str, response: web.Response) -> boo
 def is_same_origin(request: web.Request) -> bool:
     """Return whether a form was sent by a page of this service.
 
-    Browsers say so in Sec-Fetch-Site (W3C Fetch Metadata), older ones in Origin. One that says
-    nothing is no browser, and has no cookie of a session unless it was given one on purpose.
+    Browsers say so in Sec-Fetch-Site (W3C Fetch Metadata), older ones in Origin. A client
+    that sends neither is not a browser, so no other page can make it send the cookie.
     """
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
