@@ -50,6 +50,9 @@ ANONYMOUS = Caller(None, Role.EDITOR)
 CALLER = web.RequestKey("caller", Caller)
 ROLE = web.RequestKey("role", Role)
 
+# The name of the key with which a session of the console was opened.
+SESSION = web.RequestKey("session", str)
+
 
 class KeyCache:
     """The keys as of a moment ago. Until the first key exists, `anonymous` opens everything.
@@ -195,7 +198,10 @@ async def identify(request: web.Request, role: Role) -> str | None:
 
 async def identify_again(request: web.Request) -> None:
     """Do it once more after a body has arrived: the key may have been revoked meanwhile."""
-    if ROLE in request:
+    if SESSION in request:
+        if await request.app[KEY_CACHE].caller_of(request[SESSION]) is None:
+            raise KeyRequired("the key of the session was revoked; nothing was changed")
+    elif ROLE in request:
         await identify(request, request[ROLE])
 
 

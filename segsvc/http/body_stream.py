@@ -2,9 +2,9 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import BadHttpMessage
 
 from segsvc.http.app_keys import LIMITS
@@ -25,6 +25,9 @@ MAX_MEMBERS = 100_000
 
 # Bytes a second that a client sends at least, on average, after the first seconds.
 LEAST_RATE = 1000
+
+# Seconds that a client has to send a file.
+FILE_SECONDS = 3600
 
 # zlib's name for the gzip format (RFC 1952), with the largest window.
 GZIP = zlib.MAX_WBITS | 16
@@ -70,7 +73,7 @@ async def pieces(request: web.Request, most: int, seconds: int) -> AsyncIterator
     encoding = request.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"gzip", "identity"}:
         raise UnsupportedMediaType("send the body as it is, or with the Content-Encoding gzip")
-    received = limited(_received(request, seconds), most)
+    received = limited(_received(request, seconds, request.content.readany), most)
     try:
         async for piece in received if encoding == "identity" else limited(gunzip(received), most):
             yield piece
@@ -100,7 +103,30 @@ def _too_large(most: int) -> TooLarge:
     return TooLarge(f"the limit is {most} bytes")
 
 
-async def _received(request: web.Request, seconds: int) -> AsyncIterator[bytes]:
+def part_pieces(
+    request: web.Request, part: BodyPartReader, most: int, seconds: int
+) -> AsyncIterator[bytes]:
+    """Yield a part of the body of `request` as it arrives (RFC 7578).
+
+    Raises:
+        BrokenBody: the body is cut short.
+        TooLarge: the part has more than `most` bytes.
+        TooSlow: the client stalls, sends too slowly, or is not done in `seconds`.
+    """
+    return limited(_whole(_received(request, seconds, part.read_chunk)), most)
+
+
+async def _whole(received: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        async for piece in received:
+            yield piece
+    except (web.RequestPayloadError, BadHttpMessage, ConnectionError, ValueError) as error:
+        raise _broken() from error
+
+
+async def _received(
+    request: web.Request, seconds: int, read: Callable[[], Awaitable[bytes]]
+) -> AsyncIterator[bytes]:
     stall = request.app[LIMITS].stall_seconds
     clock = asyncio.get_running_loop().time
     # Only the time in which the service waits for the client counts.
@@ -109,7 +135,7 @@ async def _received(request: web.Request, seconds: int) -> AsyncIterator[bytes]:
         before = clock()
         try:
             async with asyncio.timeout(min(stall, stall + size / LEAST_RATE - waited)):
-                piece = await request.content.readany()
+                piece = await read()
         except TimeoutError:
             raise TooSlow(
                 f"nothing came for {stall} seconds, or less than {LEAST_RATE} bytes a second"

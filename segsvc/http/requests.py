@@ -71,8 +71,8 @@ async def load_body(request: web.Request, schema: Schema) -> Any:
         if long := [name for name, length in lists.items() if length > most]:
             raise InvalidRequest(_errors({name: [f"at most {most} items"] for name in long}))
     if sum(lists.values()) > LONG_LIST:
-        return await in_thread(_load, schema, data)
-    return _load(schema, data)
+        return await in_thread(load, schema, data)
+    return load(schema, data)
 
 
 async def read_json(request: web.Request) -> Any:
@@ -110,13 +110,27 @@ def read_query(request: web.Request, schema: Schema) -> Any:
     times = Counter(name for name, _ in request.query.items())
     if twice := {name: ["given more than once"] for name in times if times[name] > 1}:
         raise InvalidRequest(_errors(twice))
-    loaded = _load(schema, dict(request.query))
+    loaded = load(schema, dict(request.query))
     if isinstance(loaded, dict) and "limit" in loaded:
         most = request.app[LIMITS].page
         if "limit" in request.query and loaded["limit"] > most:
             raise InvalidRequest(_errors({"limit": [f"must be an integer from 1 to {most}"]}))
         loaded["limit"] = min(loaded["limit"], most)
     return loaded
+
+
+def load(schema: Schema, data: Any) -> Any:
+    """Return what `schema` loads.
+
+    Raises:
+        InvalidRequest: it refuses the values.
+    """
+    if not isinstance(data, dict):
+        raise InvalidRequest(_errors(["must be a JSON object"]))
+    try:
+        return schema.load(data)
+    except ValidationError as error:
+        raise InvalidRequest(_errors(error.messages)) from None
 
 
 def read_user_id(request: web.Request) -> int:
@@ -204,15 +218,6 @@ def _parse(body: bytes) -> Any:
         return _DECODER.decode(body.decode())
     except (ValueError, RecursionError, ArithmeticError) as error:
         raise NotJson(f"the body is not JSON: {error}") from None
-
-
-def _load(schema: Schema, data: Any) -> Any:
-    if not isinstance(data, dict):
-        raise InvalidRequest(_errors(["must be a JSON object"]))
-    try:
-        return schema.load(data)
-    except ValidationError as error:
-        raise InvalidRequest(_errors(error.messages)) from None
 
 
 def _errors(messages: Any) -> list[dict[str, str]]:

@@ -1,16 +1,13 @@
 """Members of a segment: add, remove and replace many, list them in pages or export them as CSV."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
 from marshmallow import Schema
 
-from segsvc.api.audit.changes import record_members
 from segsvc.api.events.feed import FEED
 from segsvc.api.events.schemas import after_header
-from segsvc.api.members import store
+from segsvc.api.members import changes, store
 from segsvc.api.members.schemas import (
     ADDITION_QUERY,
     CHANGED_MEMBERS,
@@ -23,36 +20,30 @@ from segsvc.api.members.schemas import (
     REPLACEMENT_QUERY,
     USER_IDS_FILE,
 )
-from segsvc.api.members.sets import USER_SET, resolve, shown
+from segsvc.api.members.sets import USER_SET
 from segsvc.api.members.store import Operation
-from segsvc.api.members.user_id_file import BadLines, TooManyLines, UserIdFile, WrongFormat
 from segsvc.api.segments import store as segments
-from segsvc.auth.keys import actor, identify_again
+from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
 from segsvc.db import clock
-from segsvc.db.conditions import ElsewhereInLayer, PastExpiry, PastStart, StartAfterEnd
 from segsvc.db.pool import connection
 from segsvc.http import body_stream, problems
-from segsvc.http.app_keys import EXPORTS, IMPORTS, LIMITS, POOL
+from segsvc.http.app_keys import EXPORTS, LIMITS, POOL
 from segsvc.http.problems import (
     Busy,
     InvalidLines,
     NobodyListed,
     SegmentNotFound,
-    TooLarge,
     UnknownSegments,
     UnsupportedMediaType,
 )
-from segsvc.http.requests import author, load_body, pointer, read_query, read_slug, refusal
+from segsvc.http.requests import load_body, read_query, read_slug
 from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
 from segsvc.http.streams import accepts, stream_csv
 
 # A file says itself whether it is in UTF-16.
 CHARSETS = {"utf-8", "utf8", "us-ascii", "utf-16"}
-
-# Seconds that a client has to send a file.
-IMPORT_SECONDS = 3600
 
 ROUTES = Routes("members", "All users of a segment: import files of a million, list and export")
 
@@ -164,82 +155,16 @@ def _read(request: web.Request, operation: Operation, query: Schema) -> store.Ch
 
 async def _change(request: web.Request, wanted: store.Change) -> dict[str, Any]:
     """Change a segment for the users of a file or a set; return the counts."""
+    counts: dict[str, Any]
     if request.content_type == "application/json":
-        done = await _change_set(request, wanted)
+        counts = await changes.change_set(request, wanted, await load_body(request, USER_SET))
     else:
-        done = await _change_listed(request, wanted)
-    changed = done.removed if wanted.operation is Operation.REMOVE else done.added
-    counts = {"received": done.received, "unchanged": done.received - changed - done.skipped}
-    if wanted.operation is Operation.REPLACE:
-        counts |= {"added": done.added, "removed": done.removed}
-    else:
-        counts["changed"] = changed
-    if wanted.on_conflict == store.SKIP:
-        counts["skipped"] = done.skipped
+        charset = (request.charset or "utf-8").lower()
+        if request.content_type != "text/csv" or charset not in CHARSETS:
+            raise UnsupportedMediaType(
+                "send user ids, one a line, with Content-Type: text/csv, or a set of users as JSON"
+            )
+        most = request.app[LIMITS].import_bytes
+        pieces = body_stream.pieces(request, most, body_stream.FILE_SECONDS)
+        counts = await changes.change_listed(request, wanted, pieces)
     return counts | ({"dry_run": True} if wanted.dry_run else {})
-
-
-async def _change_set(request: web.Request, wanted: store.Change) -> store.Changed:
-    """Change a segment for the users of the set in the body, in one transaction."""
-    named = await load_body(request, USER_SET)
-    async with request.app[IMPORTS].open() as conn:
-        await segments.find(conn, wanted.slug)
-        users = await resolve(conn, named)
-        with _refusals(lambda _: pointer("from")):
-            async with conn.transaction():
-                done = await store.change_set(conn, wanted, users)
-                await record_members(conn, author(request), wanted, done, shown(named))
-    return done
-
-
-async def _change_listed(request: web.Request, wanted: store.Change) -> store.Changed:
-    """Change a segment for the users of the file in the body.
-
-    The file is received before any lock is taken, because that may take long. The change is one
-    transaction. What can be refused without the file is refused before it is sent.
-    """
-    charset = (request.charset or "utf-8").lower()
-    if request.content_type != "text/csv" or charset not in CHARSETS:
-        raise UnsupportedMediaType(
-            "send user ids, one a line, with Content-Type: text/csv, or a set of users as JSON"
-        )
-    limits = request.app[LIMITS]
-    pieces = body_stream.pieces(request, limits.import_bytes, IMPORT_SECONDS)
-    file = UserIdFile(pieces, limits.import_lines, limits.import_bytes)
-    async with request.app[IMPORTS].open() as conn:
-        await segments.find(conn, wanted.slug)
-        with _refusals(lambda place: f"#row={file.line_of(place)}"):
-            received = await store.receive(conn, file)
-            await identify_again(request)
-            async with conn.transaction():
-                done = await store.change_listed(conn, wanted, received)
-                await record_members(conn, author(request), wanted, done)
-    return done
-
-
-@contextmanager
-def _refusals(place: Callable[[int], str]) -> Iterator[None]:
-    """Turn what is refused into problems; `place` points at a user, by the number in the file."""
-    try:
-        yield
-    except WrongFormat as error:
-        raise problems.WrongFormat(f"{error}; nothing was changed") from None
-    except BadLines as error:
-        raise InvalidLines(error.lines, more=error.more) from None
-    except TooManyLines as error:
-        raise TooLarge(f"the operator's limit is {error.limit} user ids in one file") from None
-    except store.NobodyListed:
-        raise NobodyListed from None
-    except ElsewhereInLayer as error:
-        errors = [
-            {
-                "pointer": place(found.place),
-                "detail": problems.elsewhere(found.user_id, found.elsewhere, found.ends_at),
-            }
-            for found in error.conflicts
-        ]
-        raise problems.ElsewhereInLayer(errors, store.CHOICES) from None
-    except (PastStart, StartAfterEnd) as error:
-        raise refusal(error.detail, ("starts_at",)) from None
-    except PastExpiry as error:
-        raise refusal(error.detail, ("expires_at",)) from None

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from segsvc.api.users.store import CHOICES as USER_CHOICES
 from segsvc.api.users.store import MOVE_USERS, REFUSE
+from segsvc.db import clock
 from segsvc.db.conditions import Conflict, ElsewhereInLayer, SegmentsNotLive
 from segsvc.db.pool import Connection
 from segsvc.db.sql import statement
@@ -171,6 +172,18 @@ async def change_set(conn: Connection, wanted: Change, users: UserSet) -> Change
     found = rows_of(await conn.execute(FIND_SET, users.segment_ids, times, users.parts))
     await conn.execute(ANALYZE_STAGED)
     return await _change(conn, wanted, segment, found)
+
+
+async def count_set(conn: Connection, users: UserSet) -> int:
+    """Count the users of a set now; nothing is kept."""
+    transaction = conn.transaction()
+    await transaction.start()
+    await conn.execute(STAGE)
+    now = await clock.now(conn)
+    times = [at or now for at in users.times]
+    found = rows_of(await conn.execute(FIND_SET, users.segment_ids, times, users.parts))
+    await transaction.rollback()
+    return found
 
 
 async def _open(conn: Connection, wanted: Change) -> _Segment:

@@ -1,6 +1,7 @@
 """Reports: make a link to the CSV of a month, and download it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from aiohttp import web
 
@@ -49,17 +50,26 @@ LINKS = web.AppKey("links", LinkSettings)
 async def create_report(request: web.Request) -> web.Response:
     """Make a link to the report of a month; the link is valid for a day."""
     report = await read_body(request, NEW_REPORT)
-    async with connection(request.app[POOL]) as conn:
-        now = await clock.now(conn)
-    if report.month.start > now:
-        raise refusal("is in the future (months are UTC)", ("period",))
-    settings = request.app[LINKS]
-    expires_at = (now + links.LIFETIME).replace(microsecond=0)
-    base = settings.public_url or read_base(request)
-    url = f"{base}{request.path}/{links.sign(report, expires_at, settings.secret)}"
+    base = request.app[LINKS].public_url or read_base(request)
+    path, expires_at = await make_link(request.app, report)
+    url = f"{base}{request.path}/{path}"
     return json_response(
         REPORT_LINK, {"url": url, "expires_at": expires_at}, status=201, headers={"Location": url}
     )
+
+
+async def make_link(app: web.Application, report: links.Report) -> tuple[str, datetime]:
+    """Return the last part of the URL of a report, signed, and when it expires.
+
+    Raises:
+        InvalidRequest: the month has not begun.
+    """
+    async with connection(app[POOL]) as conn:
+        now = await clock.now(conn)
+    if report.month.start > now:
+        raise refusal("is in the future (months are UTC)", ("period",))
+    expires_at = (now + links.LIFETIME).replace(microsecond=0)
+    return links.sign(report, expires_at, app[LINKS].secret), expires_at
 
 
 @ROUTES.get(

@@ -1,18 +1,11 @@
 """Segments: create, list, read, change and delete them."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
-from segsvc.api.audit.changes import record_members, recorded
-from segsvc.api.members import sets
-from segsvc.api.members import store as members
-from segsvc.api.members.store import Operation
-from segsvc.api.segments import stats, store
-from segsvc.api.segments.percentages import Step
+from segsvc.api.segments import changes, stats, store
 from segsvc.api.segments.schemas import (
     NEW_SEGMENT,
     PLAN,
@@ -28,13 +21,10 @@ from segsvc.api.segments.schemas import (
     STORED_PLAN,
 )
 from segsvc.api.users.schemas import AS_OF
-from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
 from segsvc.db import clock
-from segsvc.db.conditions import PastEnd, PastPreview, PastStep, StepAfterEnd
-from segsvc.db.pool import Connection, connection
-from segsvc.db.values import rfc3339
-from segsvc.http.app_keys import EXPORTS, IMPORTS, LARGE_READS, POOL
+from segsvc.db.pool import connection
+from segsvc.http.app_keys import EXPORTS, LARGE_READS, POOL
 from segsvc.http.problems import (
     Busy,
     PlanChanged,
@@ -43,7 +33,7 @@ from segsvc.http.problems import (
     SlugTaken,
     UnknownSegments,
 )
-from segsvc.http.requests import NO_PARAMETERS, author, read_body, read_query, read_slug, refusal
+from segsvc.http.requests import NO_PARAMETERS, read_body, read_query, read_slug, refusal
 from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
 
@@ -61,26 +51,7 @@ ROUTES = Routes("segments", "Named groups of users: create them, set their perce
 )
 async def create_segment(request: web.Request) -> web.Response:
     """Create a segment, without members or with those of other segments."""
-    new = await read_body(request, NEW_SEGMENT)
-    parts, at = new.pop("parts"), new.pop("at")
-    if parts is None:
-        async with (
-            connection(request.app[POOL]) as conn,
-            conn.transaction(),
-            _recorded(request, conn, new["slug"]),
-        ):
-            segment = await _create(conn, new, actor(request))
-    else:
-        async with request.app[IMPORTS].open() as conn:
-            named = sets.named(parts, at)
-            users = await sets.resolve(conn, named)
-            async with conn.transaction():
-                async with _recorded(request, conn, new["slug"]):
-                    segment = await _create(conn, new, actor(request))
-                addition = members.Change(segment.slug, Operation.ADD, actor=actor(request))
-                done = await members.change_set(conn, addition, users)
-                await record_members(conn, author(request), addition, done, sets.shown(named))
-        segment = replace(segment, members=done.added)
+    segment = await changes.create(request, await read_body(request, NEW_SEGMENT))
     location = f"{request.path}/{segment.slug}"
     return json_response(SEGMENT, segment, status=201, headers={"Location": location})
 
@@ -132,33 +103,14 @@ async def get_segment(request: web.Request) -> web.Response:
 async def change_segment(request: web.Request) -> web.Response:
     """Change the description, the percentage (null: manual) or the planned end (null: none)."""
     slug = _slug(request)
-    changes = await read_body(request, SEGMENT_CHANGE)
-    async with connection(request.app[POOL]) as conn:
-        try:
-            async with conn.transaction(), _recorded(request, conn, slug):
-                await store.change(conn, slug, changes, actor(request))
-        except PastEnd:
-            raise refusal("is not in the future", ("ends_at",)) from None
-        except StepAfterEnd as error:
-            detail = f"is not after the last step of the plan: one is at {rfc3339(error.at)}"
-            raise refusal(detail, ("ends_at",)) from None
-        changes.pop("plan", None)
-        # Counting the members of a large segment takes time, so it is done after the locks are
-        # gone. What another request changed since then is not part of this answer.
-        segment = replace(await store.get(conn, slug), **changes)
+    segment = await changes.change(request, slug, await read_body(request, SEGMENT_CHANGE))
     return json_response(SEGMENT, segment)
 
 
 @ROUTES.delete("/segments/{slug}", role=Role.EDITOR, status=204, problems=(SegmentNotFound,))
 async def delete_segment(request: web.Request) -> web.Response:
     """Delete a segment; all users leave it at once."""
-    slug = _slug(request)
-    async with (
-        connection(request.app[POOL]) as conn,
-        conn.transaction(),
-        _recorded(request, conn, slug),
-    ):
-        await store.delete(conn, slug, actor(request))
+    await changes.delete(request, _slug(request))
     return web.Response(status=204)
 
 
@@ -192,7 +144,7 @@ async def set_plan(request: web.Request) -> web.Response:
     """Replace what is planned for the percentage; with `If-Match`, only the plan that was read."""
     slug = read_slug(request)
     plan = await read_body(request, PLAN)
-    return _plan_response(await _set_plan(request, slug, plan["steps"]))
+    return _plan_response(await changes.set_plan(request, slug, plan["steps"], _etags(request)))
 
 
 @ROUTES.delete(
@@ -203,7 +155,7 @@ async def set_plan(request: web.Request) -> web.Response:
 )
 async def cancel_plan(request: web.Request) -> web.Response:
     """Cancel what is planned for the percentage; with `If-Match`, only the plan that was read."""
-    await _set_plan(request, _slug(request), [])
+    await changes.set_plan(request, _slug(request), [], _etags(request))
     return web.Response(status=204)
 
 
@@ -237,27 +189,8 @@ async def preview_percent(request: web.Request) -> web.Response:
     """Count the known users who would enter and leave with another percentage, now or later."""
     slug = read_slug(request)
     query = read_query(request, PREVIEW_QUERY)
-    try:
-        async with request.app[LARGE_READS].take(), connection(request.app[POOL]) as conn:
-            found = await store.preview(conn, slug, query["percent"], query["at"])
-    except PastPreview:
-        raise refusal("is in the past", ("at",)) from None
+    found = await changes.preview(request, slug, query["percent"], query["at"])
     return json_response(PREVIEW, found)
-
-
-@asynccontextmanager
-async def _recorded(request: web.Request, conn: Connection, slug: str) -> AsyncIterator[None]:
-    """Lock a slug until the end of the transaction, and record what becomes of its segment."""
-    await store.lock_slug(conn, slug)
-    async with recorded(conn, author(request), [slug]):
-        yield
-
-
-async def _create(conn: Connection, new: dict[str, Any], by: str | None) -> store.CountedSegment:
-    segment = await store.create(conn, **new, actor=by)
-    if segment is None:
-        raise SlugTaken(f"{new['slug']} is live: delete it first, or take another slug")
-    return store.CountedSegment(**asdict(segment), members=0)
 
 
 def _shown(segment: store.RankedSegment) -> dict[str, Any]:
@@ -266,20 +199,9 @@ def _shown(segment: store.RankedSegment) -> dict[str, Any]:
     return shown if segment.members is not None else {n: shown[n] for n in shown if n != "members"}
 
 
-async def _set_plan(request: web.Request, slug: str, steps: list[Step]) -> store.Plan:
-    etags = None if request.if_match is None else {tag.value for tag in request.if_match}
-    try:
-        async with (
-            connection(request.app[POOL]) as conn,
-            conn.transaction(),
-            _recorded(request, conn, slug),
-        ):
-            return await store.set_plan(conn, slug, steps, etags, actor(request))
-    except PastStep:
-        raise refusal("is not in the future", ("steps", 0, "at")) from None
-    except StepAfterEnd as error:
-        place = ("steps", error.index, "at")
-        raise refusal("is not before the planned end of the segment", place) from None
+def _etags(request: web.Request) -> set[str] | None:
+    """Return the entity tags that `If-Match` allows, None without it."""
+    return None if request.if_match is None else {tag.value for tag in request.if_match}
 
 
 def _plan_response(plan: store.Plan) -> web.Response:

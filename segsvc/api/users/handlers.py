@@ -1,13 +1,8 @@
 """Users: change, read and explain their segments."""
 
-from collections.abc import Sequence
-from contextlib import suppress
-
 from aiohttp import web
 
-from segsvc.api.audit import store as audit
-from segsvc.api.users import reads, store
-from segsvc.api.users.erasure import SegmentsMissed, erase
+from segsvc.api.users import changes, reads, store
 from segsvc.api.users.schemas import (
     AS_OF,
     CHANGED_USER,
@@ -18,33 +13,18 @@ from segsvc.api.users.schemas import (
     USER_LIST,
     USER_SEGMENTS,
     USERS_SEGMENTS,
-    UserChange,
 )
-from segsvc.api.users.writes import WRITES
-from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
 from segsvc.db import clock
-from segsvc.db.conditions import (
-    Conflict,
-    ElsewhereInLayer,
-    PastExpiry,
-    PastStart,
-    SameLayer,
-    SegmentsNotLive,
-    StartAfterEnd,
-)
 from segsvc.db.pool import connection
 from segsvc.http import problems
 from segsvc.http.app_keys import LARGE_READS, POOL
 from segsvc.http.requests import (
     NO_PARAMETERS,
-    author,
-    pointer,
     quota_of,
     read_body,
     read_query,
     read_user_id,
-    refusal,
 )
 from segsvc.http.responses import json_response, list_response
 from segsvc.http.routes import Routes
@@ -84,25 +64,7 @@ async def list_user_segments(request: web.Request) -> web.Response:
 async def change_user(request: web.Request) -> web.Response:
     """Add a user to segments and remove the user from others: all of it or nothing."""
     user_id = read_user_id(request)
-    change: UserChange = await read_body(request, USER_CHANGE)
-    add = {addition.slug: addition.term for addition in change.add}
-    wanted = store.Change(user_id, add, change.remove, change.on_conflict, actor(request))
-    try:
-        changed = await request.app[WRITES].change(wanted)
-    except SegmentsNotLive as error:
-        raise _unknown_segments(change, error.slugs) from None
-    except ElsewhereInLayer as error:
-        raise _elsewhere_in_layer(change, user_id, error.conflicts) from None
-    except SameLayer as error:
-        slugs = [addition.slug for addition in change.add]
-        places = [("add", i) for i, slug in enumerate(slugs) if slug in error.slugs]
-        raise refusal(error.detail, *places) from None
-    except (PastStart, StartAfterEnd) as error:
-        starts = {a.start_place: None for a in change.add if a.slug in error.slugs}
-        raise refusal(error.detail, *starts) from None
-    except PastExpiry as error:
-        ends = {a.end_place: None for a in change.add if a.slug in error.slugs}
-        raise refusal(error.detail, *ends) from None
+    changed = await changes.change(request, user_id, await read_body(request, USER_CHANGE))
     # Read together with other reads, after the commit.
     segments = await request.app[reads.READS].list_now(user_id, quota_of(request))
     return json_response(
@@ -171,41 +133,5 @@ async def erase_user(request: web.Request) -> web.Response:
     """Erase a user: segments, history and all; the audit log says that one was erased, not who."""
     user_id = read_user_id(request)
     read_query(request, NO_PARAMETERS)
-    async with connection(request.app[POOL]) as conn:
-        while True:
-            with suppress(SegmentsMissed):
-                async with conn.transaction():
-                    if await erase(conn, user_id):
-                        await audit.record(conn, author(request), "user.erase", None, {})
-                    break
+    await changes.erase(request, user_id)
     return web.Response(status=204)
-
-
-def _unknown_segments(change: UserChange, slugs: set[str]) -> problems.UnknownSegments:
-    """Return the problem that points at each of `slugs` in the request."""
-    places = [("add", i, addition.slug) for i, addition in enumerate(change.add)]
-    places += [("remove", i, slug) for i, slug in enumerate(change.remove)]
-    return problems.UnknownSegments(
-        [
-            {"pointer": pointer(name, i), "detail": f"no live segment has the slug {slug}"}
-            for name, i, slug in places
-            if slug in slugs
-        ]
-    )
-
-
-def _elsewhere_in_layer(
-    change: UserChange, user_id: int, conflicts: Sequence[Conflict]
-) -> problems.ElsewhereInLayer:
-    """Return the problem that points at each addition which is in the way of another segment."""
-    places = {addition.slug: i for i, addition in reversed(list(enumerate(change.add)))}
-    return problems.ElsewhereInLayer(
-        [
-            {
-                "pointer": pointer("add", places[conflict.slug]),
-                "detail": problems.elsewhere(user_id, conflict.elsewhere, conflict.ends_at),
-            }
-            for conflict in conflicts
-        ],
-        store.CHOICES,
-    )
