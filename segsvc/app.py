@@ -20,8 +20,7 @@ from segsvc.api.segments.handlers import ROUTES as SEGMENTS
 from segsvc.api.users import reads, writes
 from segsvc.api.users.handlers import ROUTES as USERS
 from segsvc.auth.keys import KEY_CACHE, KeyCache
-from segsvc.console import handlers as _pages  # noqa: F401 (declares the pages)
-from segsvc.console import pages
+from segsvc.console import routes as pages
 from segsvc.console.sessions import SECRET
 from segsvc.db import migrations, state
 from segsvc.db.dedicated import DedicatedConnections

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from math import ceil, floor, log10
 
+from segsvc.api.segments.percentages import Step
 from segsvc.api.segments.stats import Stats
+from segsvc.http.fields import LATEST
 
 WIDTH, HEIGHT = 960, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 28
@@ -226,3 +229,43 @@ def stays_of(
             stays.append(Stay(slug, start, at, began, cause))
     stays += [Stay(slug, at, ends.get(slug), cause) for slug, (at, cause) in under_way.items()]
     return sorted(stays, key=lambda stay: (stay.slug, stay.start))
+
+
+@dataclass(frozen=True)
+class PlanChart:
+    """The percentage of a segment from now on: a line with a mark at each step."""
+
+    line: str
+    marks: list[tuple[float, float, Step]]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    end: float | None
+    width: int = WIDTH
+    height: int = 200
+
+
+def plan_chart(
+    percent: Decimal | None, steps: Sequence[Step], now: datetime, ends_at: datetime | None
+) -> PlanChart:
+    """Return the picture of a plan; a manual segment has a percentage of 0."""
+    height = PlanChart.height
+    last = max([step.at for step in steps] + ([ends_at] if ends_at else []), default=now)
+    span = max(last - now, timedelta(hours=1))
+    start, end = now, min(last, LATEST - span) + span * 0.08
+
+    def x(at: datetime) -> float:
+        return round(LEFT + (at - start) / (end - start) * (WIDTH - LEFT - RIGHT), 1)
+
+    def y(value: Decimal | None) -> float:
+        return round(height - BOTTOM - float(value or 0) / 100 * (height - BOTTOM - TOP), 1)
+
+    marks = [(x(step.at), y(step.percent), step) for step in steps if step.at >= now]
+    line = f"M{LEFT},{y(percent)}" + "".join(f"H{across}V{up}" for across, up, _ in marks)
+    stop = x(ends_at) if ends_at else None
+    return PlanChart(
+        line=f"{line}H{stop or WIDTH - RIGHT}",
+        marks=marks,
+        x_ticks=_time_ticks(start, end, x),
+        y_ticks=[Tick(y(Decimal(value)), f"{value} %") for value in (0, 25, 50, 75, 100)],
+        end=stop,
+    )

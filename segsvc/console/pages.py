@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
 from segsvc import __version__
-from segsvc.auth.keys import CALLER, Caller
+from segsvc.auth.keys import CALLER, SESSION, Caller
 from segsvc.auth.roles import Role
 from segsvc.console import filters
 from segsvc.console.sessions import caller_of, is_same_origin
@@ -22,6 +22,9 @@ from segsvc.http.problems import Problem
 
 HERE = Path(__file__).parent
 LANGUAGE = "segsvc-language"
+
+# The cookie that says what was done.
+DONE = "segsvc-done"
 
 # The first page that is shown.
 START = "/console/segments"
@@ -70,7 +73,7 @@ def page(
 
 async def _answer(request: web.Request, handler: Handler, role: Role | None) -> web.StreamResponse:
     if request.method not in {"GET", "HEAD"} and not is_same_origin(request):
-        return render(request, "error.html", {"name": "error.origin", "detail": ""}, status=403)
+        return render(request, "error.html", {"name": "error.origin"}, status=403)
     caller = await caller_of(request)
     if role is None:
         if caller:
@@ -80,14 +83,18 @@ async def _answer(request: web.Request, handler: Handler, role: Role | None) -> 
         here = quote(request.rel_url.raw_path_qs) if request.method == "GET" else ""
         return redirect(f"/console/sign-in?next={here}")
     request[CALLER] = caller
+    if caller.name:
+        request[SESSION] = caller.name
     if not caller.role.does(role):
-        return render(request, "error.html", {"name": "error.role", "detail": ""}, status=403)
+        return render(request, "error.html", {"name": "error.role"}, status=403)
     return await handler(request)
 
 
 def _failed(request: web.Request, problem: Problem) -> web.StreamResponse:
     """Return the page that says a problem."""
     context = {"name": f"error.{problem.status}", "detail": problem.detail}
+    if problem.status == web.HTTPUnauthorized.status_code:
+        return redirect("/console/sign-in")
     response = render(request, "error.html", context, status=problem.status)
     response.headers.update(problem.headers)
     return response
@@ -109,11 +116,40 @@ def render(
         "t": texts,
         "caller": caller,
         "open": caller is not None and caller.name is None,
+        "follows": caller is not None and caller.role.does(Role.FOLLOWER),
+        "edits": caller is not None and caller.role.does(Role.EDITOR),
+        "done": _done(request, texts),
+        "problem": None,
+        "counted": None,
+        "detail": "",
         "path": request.rel_url.raw_path_qs,
         "languages": LANGUAGES,
         "version": __version__,
     }
-    return aiohttp_jinja2.render_template(template, request, shared | context, status=status)
+    response = aiohttp_jinja2.render_template(template, request, shared | context, status=status)
+    if DONE in request.cookies:
+        response.del_cookie(DONE, path="/console")
+    return response
+
+
+def done(path: str, name: str, /, **values: str | int) -> web.Response:
+    """Lead to a page, which says once what was done: the text `done.{name}` with its values."""
+    response = redirect(path)
+    said = urlencode({"done": name, **values})
+    response.set_cookie(DONE, said, max_age=60, path="/console", httponly=True, samesite="Strict")
+    return response
+
+
+def _done(request: web.Request, texts: Texts) -> str | None:
+    """Return what was done before this page, None if nothing was."""
+    values: dict[str, Any] = dict(parse_qsl(request.cookies.get(DONE, "")))
+    name = values.pop("done", "")
+    try:
+        if "count" in values:
+            values["count"] = int(values["count"])
+        return texts(f"done.{name}", **values)
+    except (KeyError, ValueError, IndexError):  # it is not ours
+        return None
 
 
 def redirect(path: str) -> web.Response:
@@ -136,4 +172,6 @@ def set_up(app: web.Application) -> None:
         "day": filters.day,
         "percent": filters.percent,
         "iso": rfc3339,
+        "field": filters.field,
+        "place": filters.place,
     }

@@ -50,6 +50,10 @@ class Texts:
             values["count"] = self.number(count)
         return text.format(**values)
 
+    def get(self, name: str, default: str) -> str:
+        """Return a text without values, or `default` if there is none of this name."""
+        return self._texts.get(name, default)
+
     def number(self, value: float) -> str:
         """Return a number with its thousands apart."""
         return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

@@ -3,6 +3,7 @@
 import re
 import string
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from segsvc.console import charts, pages
 from segsvc.console.sessions import COOKIE
 from segsvc.console.texts import LANGUAGES, Texts, catalogue, choose
 from segsvc.db.pool import Connection
+from segsvc.http.problems import Problem
 from tests.api_calls import call, change, create
 from tests.conftest import SECRET, Client
 from tests.histories import put_in
 
+SOURCES = Path(pages.__file__).parent.glob("*.py")
 TEMPLATES = Path(pages.__file__).parent / "templates"
 HTML = "<script>alert('x')</script> & \"quotes\""
 ADDRESSES = [
@@ -28,6 +31,25 @@ ADDRESSES = [
     "/console/segments?sort=created_at",
     "/console/segments/VOICE",
     "/console/segments/VOICE?source=rollout&after=3",
+    "/console/segments/VOICE?user=5&at=2098-01-01T00:00",
+    "/console/segments/VOICE/size",
+    "/console/segments/HALF/percent?percent=12,5",
+    "/console/segments/HALF/percent?percent=none",
+    "/console/segments/HALF/plan",
+    "/console/segments/HALF/plan?first=2097-01-01T00:00&low=5&high=100&count=5&hours=24",
+    "/console/segments/VOICE/edit",
+    "/console/segments/VOICE/file",
+    "/console/segments/VOICE/delete",
+    "/console/new-segment",
+    "/console/membership?slug=VOICE",
+    "/console/users/5/erase",
+    "/console/new-layer",
+    "/console/layers/L",
+    "/console/layers/L/dissolve",
+    "/console/sets?any_of=VOICE",
+    "/console/sets?any_of=VOICE+HALF&none_of=OTHER",
+    "/console/report",
+    "/console/keys",
     "/console/users/5",
     "/console/users/77",
     "/console/layers",
@@ -107,7 +129,7 @@ async def test_what_pages_say(filled: Client) -> None:
 
 async def test_table_is_the_stats(filled: Client) -> None:
     """The table behind the chart of a segment is what the API says of its size."""
-    text = await get(filled, "/console/segments/VOICE")
+    text = await get(filled, "/console/segments/VOICE/size")
     rows = re.findall(r'<tr><th scope="row">(\S+)</th>(.*?)</tr>', text)
     shown = {day: [int(n) for n in re.findall(r">(\d+)<", row)] for day, row in rows}
     stats = (await call(filled, "GET", "/segments/VOICE/stats?step=day"))["stats"]
@@ -205,6 +227,13 @@ async def test_forms_of_other_pages(
         assert response.headers["Location"] == "/console/segments"
 
 
+def all_problems(kind: type[Problem]) -> Iterator[type[Problem]]:
+    """Yield what the service may answer."""
+    for each in kind.__subclasses__():
+        yield each
+        yield from all_problems(each)
+
+
 def test_catalogues() -> None:
     """Every text is there in each language, with the same values, and no text is unused."""
     english = catalogue("en")
@@ -217,10 +246,16 @@ def test_catalogues() -> None:
         assert list(texts) == list(english)
         assert all(values(texts[name]) == values(english[name]) for name in texts)
     source = "".join(path.read_text() for path in TEMPLATES.glob("*.html"))
-    source += Path(pages.__file__).read_text()
-    used = set(re.findall(r'\bt\("([\w.]+)"', source))
-    prefixes = (*re.findall(r'\bt\("([\w.]+\.)" ~', source), "error.")
-    assert used - set(english) - set(prefixes) == set()
+    source += "".join(path.read_text() for path in SOURCES)
+    used = set(re.findall(r'"([a-z_]+\.[\w.]+)"', source))
+    prefixes = (*re.findall(r'\bt\("([\w.]+\.)" ~', source), "error.", "field.", "done.")
+    for kind in all_problems(Problem):
+        used |= {f"problem.{kind.slug}", f"error.{kind.status}"}
+    used |= {f"done.{name}" for name in re.findall(r'done\(\s*[^,()]+, "(\w+)"', source)}
+    used |= {f"field.{name}" for name in re.findall(r'field\(t, [\w{}]+, "(\w+)"', source)}
+    used = {name for name in used if not name.endswith(".html")}
+    assert {n for n in used if n.startswith(prefixes)} - set(english) - set(prefixes) == set()
+    assert set(re.findall(r'\bt\("([\w.]+)"', source)) - set(english) - set(prefixes) == set()
     assert [n for n in english if n not in used and not n.startswith(prefixes)] == []
 
 
