@@ -71,7 +71,6 @@ async def show_segments(request: web.Request) -> web.Response:
         "next": following,
         "sort": sort,
         "q": q or "",
-        "most": store.MOST_COUNTED,
     }
     return render(request, "segments.html", context)
 

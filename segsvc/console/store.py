@@ -10,16 +10,17 @@ from segsvc.db.sql import statement
 
 DESCRIBE_SEGMENTS = statement("console/describe_segments")
 
-# Members by hand are counted up to here in a list.
-MOST_COUNTED = 1000
-
 
 @dataclass(frozen=True)
 class Described:
-    """What a list says of a segment, besides what the API lists."""
+    """What a list says of a segment, besides what the API lists.
+
+    With `more`, there are at least so many members by hand: the first 1,001 were looked at.
+    """
 
     slug: str
     members: int
+    more: bool
     next_at: datetime | None
     next_percent: Decimal | None
     changed_at: datetime | None

@@ -127,6 +127,22 @@ async def test_what_pages_say(filled: Client) -> None:
     assert all(word in text for word in ("layer formed", "segment created", "members added"))
 
 
+async def test_suspended_users_are_not_listed(filled: Client) -> None:
+    """The list counts members by hand as the API does, without who is suspended in the layer."""
+    await put_in(filled, "HALF", 10, 11, 12)
+    await put_in(filled, "OTHER", 11, 13, on_conflict="suspend")
+    await put_in(filled, "VOICE", *range(1, 1002))
+    text = await get(filled, "/console/segments")
+    rows = re.findall(
+        r'<a href="/console/segments/(\w+)">.*?<td class="number"[^>]*>(.*?)<', text, re.DOTALL
+    )
+    space = "\N{NARROW NO-BREAK SPACE}"
+    assert dict(rows) == {"HALF": "2", "OTHER": "3", "VOICE": f"1{space}000+"}
+    for slug in ("HALF", "OTHER"):
+        segment = await call(filled, "GET", f"/segments/{slug}")
+        assert segment["members"] == int(dict(rows)[slug])
+
+
 async def test_table_is_the_stats(filled: Client) -> None:
     """The table behind the chart of a segment is what the API says of its size."""
     text = await get(filled, "/console/segments/VOICE/size")
