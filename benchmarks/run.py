@@ -15,6 +15,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import console
 import feed
 import members
 import reads
@@ -56,6 +57,7 @@ async def measure(server: str, postmaster: int, pgbench: str) -> None:
     await tails.measure(server, postmaster)
     await feed.measure(server, postmaster)
     await members.measure(server)
+    await console.measure(server)
     await reports.measure(server)
 
 
