@@ -14,6 +14,9 @@ WIDTH, HEIGHT = 960, 260
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 28
 ROW = 26
 
+# Segments of a picture: those that a user entered last.
+MOST_ROWS = 40
+
 # The longest bar of those who joined or left.
 FLOW = 44
 
@@ -175,7 +178,8 @@ def timeline(stays: Sequence[Stay], now: datetime) -> Timeline:
     def x(at: datetime) -> float:
         return round(left + (at - start) / (end - start) * (WIDTH - left - RIGHT), 1)
 
-    slugs = sorted({stay.slug for stay in stays})
+    latest = {stay.slug: stay.start for stay in sorted(stays, key=lambda stay: stay.start)}
+    slugs = sorted(sorted(latest, key=lambda slug: latest[slug], reverse=True)[:MOST_ROWS])
     rows = [
         Row(
             slug,
@@ -202,12 +206,12 @@ def _time_ticks(start: datetime, end: datetime, x: Callable[[datetime], float]) 
     """Return some six marks between two times, at round ones."""
     units = [timedelta(minutes=n) for n in (1, 5, 15)]
     units += [timedelta(hours=n) for n in (1, 3, 6, 12)]
-    units += [timedelta(days=n) for n in (1, 2, 7, 14, 30, 91, 182, 365, 1826)]
+    units += [timedelta(days=n) for n in (1, 2, 7, 14, 30, 91, 182, 365, 1826, 3652, 7305)]
     unit = next((each for each in units if (end - start) / each <= 7), units[-1])  # noqa: PLR2004
     day = timedelta(days=1)
     origin = datetime(2024, 1, 1, tzinfo=UTC)
     first = origin + ceil((start - origin) / unit) * unit
-    style = "%d.%m.%y" if unit >= day else "%d.%m %H:%M"
+    style = "%Y" if unit > 400 * day else "%d.%m.%y" if unit >= day else "%d.%m %H:%M"
     count = max(0, floor((end - first) / unit) + 1)
     return [Tick(x(first + n * unit), f"{first + n * unit:{style}}") for n in range(count)]
 

@@ -5,18 +5,22 @@ from aiohttp import web
 from segsvc.api.segments.points import SPACE
 from segsvc.api.users import changes
 from segsvc.api.users import store as users
+from segsvc.api.users.schemas import EVENT_PAGE
 from segsvc.console import charts
 from segsvc.console.charts import Stay
 from segsvc.console.forms import Form, Shown, form_page
 from segsvc.console.pages import START, done, page, redirect, render
 from segsvc.db import clock
 from segsvc.db.pool import connection
-from segsvc.db.values import MAX_USER_ID
+from segsvc.db.values import MAX_USER_ID, rfc3339
 from segsvc.http.app_keys import POOL
 from segsvc.http.fields import EARLIEST, LATEST, decimal
 from segsvc.http.problems import NotFound
-from segsvc.http.requests import refusal
+from segsvc.http.requests import load, refusal
 
+# Rows of each table, events of a page, and events of which a picture is made.
+MOST_ROWS = 100
+EVENTS = 100
 MOST_EVENTS = 500
 
 
@@ -33,22 +37,26 @@ async def find_user(request: web.Request) -> web.Response:
 async def show_user(request: web.Request) -> web.Response:
     """Show the segments of a user, each with its reason, and the stays as a picture."""
     user_id = _read_user_id(request)
+    after = load(EVENT_PAGE, Form(request.query).given(after=str))["after"]
     async with connection(request.app[POOL]) as conn:
         memberships = await users.explain(conn, user_id)
         upcoming = await users.list_upcoming(conn, user_id)
-        between = (EARLIEST, LATEST)
-        events = await users.list_events(conn, user_id, between, (EARLIEST, ""), MOST_EVENTS + 1)
+        events = await users.list_events(conn, user_id, (EARLIEST, LATEST), after, MOST_EVENTS + 1)
         now = await clock.now(conn)
     ends = {each.slug: each.expires_at for each in memberships if each.state == "included"}
-    happened = ((e.at, e.slug, e.operation, e.cause) for e in events[:MOST_EVENTS])
-    stays = charts.stays_of(happened, ends)
-    stays += [Stay(p.slug, p.starts_at, p.expires_at, "added", planned=True) for p in upcoming]
+    stays = []
+    if len(events) <= MOST_EVENTS and after[0] == EARLIEST:  # else, some ends are not known here
+        stays = charts.stays_of(((e.at, e.slug, e.operation, e.cause) for e in events), ends)
+        stays += [Stay(p.slug, p.starts_at, p.expires_at, "added", planned=True) for p in upcoming]
+    last = events[EVENTS - 1] if len(events) > EVENTS else None
+    included = [each for each in memberships if each.state == "included"]
     context = {
         "user_id": user_id,
-        "memberships": [each for each in memberships if each.state == "included"],
-        "others": [each for each in memberships if each.state != "included"],
-        "events": events[:MOST_EVENTS][::-1],
-        "more": len(events) > MOST_EVENTS,
+        "count": len(included),
+        "memberships": included[:MOST_ROWS],
+        "others": [each for each in memberships if each.state != "included"][:MOST_ROWS],
+        "events": events[:EVENTS],
+        "next": f"{rfc3339(last.at)},{last.slug}" if last else None,
         "timeline": charts.timeline(stays, now),
         "space": SPACE,
     }

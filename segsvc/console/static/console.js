@@ -5,8 +5,11 @@ const language = document.documentElement.lang;
 function showTimes(part) {
   for (const time of part.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
+    const utc = document.createElement("small");
+    utc.textContent = at.getTimezoneOffset() ? ` ${time.textContent.slice(-9)}` : "";
     time.title = time.textContent;
     time.textContent = at.toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
+    time.append(utc);
   }
 }
 
