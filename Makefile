@@ -14,6 +14,14 @@ run: $(VENV)/run ## Serve at http://127.0.0.1:8080 with an embedded PostgreSQL (
 
 PYTEST = $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
+.PHONY: demo
+demo: export SEGSVC_DATABASE_URL =
+demo: export SEGSVC_DATA_DIR = .demo
+demo: $(VENV)/run ## Serve 50 thousand users and a year of made-up history (data in .demo)
+	@$(BIN)/segsvc migrate
+	@$(BIN)/python examples/demo.py --if-empty
+	@exec $(BIN)/segsvc serve
+
 .PHONY: test
 test: $(VENV)/test ## Run the tests that take seconds, on an embedded PostgreSQL of their own
 	$(PYTEST) $(TESTS)
