@@ -83,6 +83,10 @@ bench: $(VENV)/run ## Measure, and write benchmarks/RESULTS.md (QUICK=1: two min
 bench-attacks: $(VENV)/run ## Measure what the reads of others cost under attack
 	$(BIN)/python benchmarks/attacks.py
 
+.PHONY: screenshots
+screenshots: $(VENV)/test ## Make the pictures of the README from the service of make demo (chromium)
+	$(BIN)/python docs/screenshots.py
+
 .PHONY: clean
 clean: ## Remove what make made, except the data
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

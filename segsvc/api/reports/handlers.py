@@ -62,7 +62,7 @@ async def make_link(app: web.Application, report: links.Report) -> tuple[str, da
     """Return the last part of the URL of a report, signed, and when it expires.
 
     Raises:
-        InvalidRequest: the month has not begun.
+        InvalidRequest: the month is in the future.
     """
     async with connection(app[POOL]) as conn:
         now = await clock.now(conn)
