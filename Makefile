@@ -39,8 +39,10 @@ test-js: $(VENV)/run ## Run JavaScript clients, OpenFeature's among them (node, 
 	.ci/javascript
 
 .PHONY: test-browser
-test-browser: $(VENV)/test ## Look at the pages of the console in a browser (Debian's chromium)
+test-browser: $(VENV)/test ## Look at the pages of the console in a browser (Debian's chromium, npm)
 	@command -v chromium >/dev/null || { echo "chromium is missing: apt-get install chromium" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "npm is missing: apt-get install nodejs npm" >&2; exit 1; }
+	npm ci --prefix tests/console --no-audit --no-fund
 	$(BIN)/pytest -m browser tests/console
 
 .PHONY: test-all
