@@ -121,6 +121,8 @@ PAGES = {
     "a segment": f"/console/segments/SEG_{SEGMENTS // 2}",
     "the largest segment": "/console/segments/SEG_1",
     "a segment in a layer": "/console/segments/SEG_4",
+    "the size of a segment": f"/console/segments/SEG_{SEGMENTS // 2}/size",
+    "the size of the largest segment": "/console/segments/SEG_1/size",
     "an automatic segment of 50 %": "/console/segments/SEG_12",
     "a user in many segments": f"/console/users/{MANY}",
     "layers": "/console/layers",

@@ -51,10 +51,14 @@ class Form:
 
 
 def time(text: str) -> str:
-    """Return a time of a form as the API writes it; what is none is left for the schema."""
+    """Return a time of a form as the API writes it; what is none is left for the schema.
+
+    Two texts of the same time, with and without the seconds, are the same afterwards.
+    """
     if not _TIME.fullmatch(text):
         return text
-    return (text if text.count(":") > 1 else f"{text}:00") + "Z"
+    seconds, _, parts = (text if text.count(":") > 1 else f"{text}:00").partition(".")
+    return f"{seconds}.{parts:0<3}Z"
 
 
 def number(text: str) -> Any:

@@ -69,11 +69,12 @@ async def change_layer(request: web.Request, form: Form) -> web.StreamResponse |
         layer = await layers.get(conn, slug)
     body: dict[str, Any] = {"redeal": bool(form["redeal"])}
     body |= {name: given for name, given in (("add", add), ("remove", remove)) if given}
+    # What was left as it was is not sent: somebody else may have changed it meanwhile.
     percents = {
-        share.slug: percent
+        share.slug: _percent(form[f"percent.{share.slug}"])
         for share in layer.segments
         if share.slug not in remove
-        and (percent := _percent(form[f"percent.{share.slug}"])) != share.percent
+        and form[f"percent.{share.slug}"] != form[f"before.{share.slug}"]
     }
     if percents:
         body |= {"percents": percents, **form.given(plan=str)}

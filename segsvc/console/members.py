@@ -8,12 +8,10 @@ from aiohttp.http_exceptions import BadHttpMessage
 from marshmallow import ValidationError
 from multidict import MultiDict
 
-from segsvc.api.events.feed import FEED
-from segsvc.api.events.schemas import after_header
 from segsvc.api.members import changes, store
+from segsvc.api.members.handlers import export
 from segsvc.api.members.schemas import (
     ADDITION_QUERY,
-    MEMBERS_THEN,
     REMOVAL_QUERY,
     REPLACEMENT_QUERY,
 )
@@ -27,12 +25,11 @@ from segsvc.console.forms import Form, Shown, days, form_page, time
 from segsvc.console.pages import done, page, render
 from segsvc.db.pool import connection
 from segsvc.http import body_stream
-from segsvc.http.app_keys import EXPORTS, LIMITS, POOL
+from segsvc.http.app_keys import LIMITS, POOL
 from segsvc.http.fields import UserIdText
 from segsvc.http.middlewares import problem_of
 from segsvc.http.problems import BrokenBody, TooSlow, UnsupportedMediaType
-from segsvc.http.requests import load, read_query, read_slug, refusal
-from segsvc.http.streams import stream_csv
+from segsvc.http.requests import load, read_slug, refusal
 
 QUERIES = {
     Operation.ADD: ADDITION_QUERY,
@@ -99,7 +96,7 @@ async def change_members(request: web.Request) -> web.Response:
     slug, form, context = read_slug(request), Form({}), Shown()
     try:
         form, part = await _fields_and_file(request)
-        operation = _operation(form)
+        operation = operation_of(form)
         query = form.given(starts_at=time, expires_at=time, on_conflict=str, allow_empty=str)
         if form["days"]:
             query["ttl"] = str(days(form["days"]))
@@ -121,17 +118,15 @@ async def change_members(request: web.Request) -> web.Response:
 @page("/console/segments/{slug}/members.csv", role=Role.FOLLOWER)
 async def export_members(request: web.Request) -> web.StreamResponse:
     """Export the members, now or as of any time, as the API does."""
-    slug = read_slug(request)
-    asked = read_query(request, MEMBERS_THEN)
-    headers = after_header(await request.app[FEED].position(asked["at"]))
-    async with request.app[EXPORTS].open() as conn:
-        listed = store.Listed(await segments.find(conn, slug, asked["at"]), **asked)
-        return await stream_csv(
-            request, conn, f"{slug}.csv", lambda sink: store.copy(conn, listed, sink), headers
-        )
+    return await export(request, read_slug(request))
 
 
-def _operation(form: Form) -> Operation:
+def operation_of(form: Form) -> Operation:
+    """Return what is to become of the users of a file or a set.
+
+    Raises:
+        InvalidRequest: the form does not say it.
+    """
     try:
         return Operation(form["operation"])
     except ValueError:

@@ -171,10 +171,14 @@ async def set_percent(request: web.Request, form: Form) -> web.Response:
 async def edit_segment(request: web.Request, form: Form) -> web.Response:
     """Change the description and the planned end."""
     slug = read_slug(request)
-    change: Shown = {"description": form["description"]}
-    if form["ends_at"] != form["ends_at_before"]:
+    change: Shown = {}
+    # What was left as it was is not sent: somebody else may have changed it meanwhile.
+    if form["description"] != form["description_before"]:
+        change["description"] = form["description"]
+    if time(form["ends_at"]) != time(form["ends_at_before"]):
         change["ends_at"] = time(form["ends_at"]) if form["ends_at"] else None
-    await changes.change(request, slug, load(SEGMENT_CHANGE, change))
+    if change:
+        await changes.change(request, slug, load(SEGMENT_CHANGE, change))
     return done(f"/console/segments/{slug}", "changed", slug=slug)
 
 
@@ -249,10 +253,10 @@ def _steps(rows: Sequence[tuple[str, str]], stored: Sequence[Step]) -> list[Step
         {"at": time(at), "percent": None if percent == "none" else number(percent)}
         for at, percent in filled
     ]
-    exact = {field(step.at): step.at for step in stored}
+    exact = {time(field(step.at)): step.at for step in stored}
     loaded: list[Step] = load(PLAN, {"steps": steps})["steps"]
     return [
-        Step(exact.get(at, step.at), step.percent)
+        Step(exact.get(time(at), step.at), step.percent)
         for (at, _), step in zip(filled, loaded, strict=True)
     ]
 

@@ -3,25 +3,18 @@
 from aiohttp import web
 
 from segsvc.api.members import changes, store
-from segsvc.api.members.schemas import ADDITION_QUERY, REMOVAL_QUERY, REPLACEMENT_QUERY
 from segsvc.api.members.sets import USER_SET, NamedSegment, resolve
-from segsvc.api.members.store import Operation
 from segsvc.api.segments import changes as segments
 from segsvc.api.segments.schemas import NEW_SEGMENT
 from segsvc.auth.keys import actor
 from segsvc.console.forms import Form, Shown, form_page, time
+from segsvc.console.members import QUERIES, operation_of
 from segsvc.console.pages import done
 from segsvc.db.values import SLUG
 from segsvc.http.app_keys import IMPORTS
 from segsvc.http.middlewares import problem_of
 from segsvc.http.problems import SegmentNotFound
 from segsvc.http.requests import load
-
-QUERIES = {
-    "add": (Operation.ADD, ADDITION_QUERY),
-    "remove": (Operation.REMOVE, REMOVAL_QUERY),
-    "replace": (Operation.REPLACE, REPLACEMENT_QUERY),
-}
 
 
 async def _counted(request: web.Request, form: Form) -> Shown:
@@ -41,17 +34,17 @@ async def _counted(request: web.Request, form: Form) -> Shown:
 async def use_set(request: web.Request, form: Form) -> web.StreamResponse | Shown:
     """Create a segment with the users of a set, or change one, or count first what would change."""
     slug, chosen = form["slug"], _set(form)
-    if form["operation"] not in QUERIES:
+    if form["operation"] == "create":
         new = load(NEW_SEGMENT, {"slug": slug, "description": form["description"], **chosen})
         if form["do"] == "count":
             return {}
         segment = await segments.create(request, new)
         return done(f"/console/segments/{slug}", "filled", slug=slug, count=segment.members)
-    operation, query = QUERIES[form["operation"]]
+    operation = operation_of(form)
     if not SLUG.fullmatch(slug):
         raise SegmentNotFound(slug)
     dry_run = {"dry_run": "true" if form["do"] == "count" else "false"}
-    options = load(query, dry_run | form.given(on_conflict=str))
+    options = load(QUERIES[operation], dry_run | form.given(on_conflict=str))
     wanted = store.Change(slug, operation, **options, actor=actor(request))
     counts = await changes.change_set(request, wanted, load(USER_SET, chosen))
     if wanted.dry_run:

@@ -113,13 +113,16 @@ def part_pieces(
         TooLarge: the part has more than `most` bytes.
         TooSlow: the client stalls, sends too slowly, or is not done in `seconds`.
     """
-    return limited(_whole(_received(request, seconds, part.read_chunk)), most)
+    return limited(_whole(part, _received(request, seconds, part.read_chunk)), most)
 
 
-async def _whole(received: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _whole(part: BodyPartReader, received: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield what is received of a part, if the line that ends it is there."""
     try:
         async for piece in received:
             yield piece
+        if not part.at_eof():
+            raise _broken()
     except (web.RequestPayloadError, BadHttpMessage, ConnectionError, ValueError) as error:
         raise _broken() from error
 

@@ -83,10 +83,11 @@ async def test_a_segment_from_its_creation_to_its_end(client: Client) -> None:
     assert (found["percent"], found["description"]) == (12.5, HTML)
 
     end = {"ends_at": "2098-01-01T00:00", "ends_at_before": ""}
+    end["description_before"] = HTML
     await post(client, "/console/segments/VOICE/edit", description="", fields=end)
     found = await segment(client, "VOICE")
     assert (found["description"], found["ends_at"]) == ("", "2098-01-01T00:00:00.000000Z")
-    same = {"ends_at": "2098-01-01T00:00", "ends_at_before": "2098-01-01T00:00"}
+    same = {"ends_at": "2098-01-01T00:00", "ends_at_before": "2098-01-01T00:00:00.000"}
     await post(client, "/console/segments/VOICE/edit", description="New", fields=same)
     assert (await segment(client, "VOICE"))["ends_at"] == found["ends_at"]
     lifted = {"ends_at": "", "ends_at_before": "2098-01-01T00:00"}
@@ -229,11 +230,15 @@ async def test_bodies_that_are_no_form(client: Client) -> None:
     await create(client, "VOICE")
     path, kind = "/console/segments/VOICE/file", "multipart/form-data; boundary=x"
     part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n'
+    file = b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
     for body, content_type, status in (
         (b"1\n", "text/csv", 415),
         (b"", kind, 400),
         (b"--x--\r\n", kind, 422),
         (b"1", "multipart/form-data", 400),
+        (part + b"1", kind, 400),
+        (part.replace(b'"a"', b'"operation"') + b"add\r\n" + file + b"1\n2\n", kind, 400),
+        (file.replace(b"\r\n\r\n", b"\r\nContent-Length: 90\r\n\r\n") + b"1", kind, 422),
         (part + b"1\r\n--x--\r\n", kind, 422),
         (part + b"1" * 10_000 + b"\r\n--x--\r\n", kind, 413),
         ((part + b"1\r\n") * 30 + b"--x--\r\n", kind, 422),
@@ -295,19 +300,25 @@ async def test_layers(client: Client) -> None:
     assert f"A: {len(inside[0] & inside[1])} users" in text
     assert (await call(client, "GET", "/layers"))["layers"] == []
     await post(client, "/console/new-layer", fields=shared, do="save")
-    given = {"percent.A": "15", "add": "B"}
+    given = {"percent.A": "15", "before.A": "10", "add": "B"}
     text = await post(client, "/console/layers/L", 200, given, do="count")
     assert "would enter B" in text
     assert "would enter B" in await post(client, "/console/layers/L", 409, given, do="save")
     await post(client, "/console/layers/L", fields=given, redeal="true", do="save")
     layer = await call(client, "GET", "/layers/L")
     assert {s["slug"]: s["percent"] for s in layer["segments"]} == {"A": 15, "B": 20, "C": None}
-    rest = {"percent.A": "15", "percent.B": "20"}
+    rest = {"percent.A": "15", "before.A": "15", "percent.B": "20", "before.B": "20"}
     await post(client, "/console/layers/L", fields=rest | {"remove": "C"})
     await post(client, "/console/layers/L", 409, fields=rest | {"percent.A": "95"})
     assert "would" in await get(client, "/console/layers/L/dissolve")
     await post(client, "/console/layers/L/dissolve")
     assert (await call(client, "GET", "/layers"))["layers"] == []
+    await call(client, "PATCH", "/segments/A", json={"percent": 40})
+    await post(client, "/console/new-layer", slug="M", segments="A")
+    stale = {"percent.A": "15", "before.A": "15", "add": "C", "do": "save"}
+    await post(client, "/console/layers/M", fields=stale)
+    layer = await call(client, "GET", "/layers/M")
+    assert {s["slug"]: s["percent"] for s in layer["segments"]} == {"A": 40, "C": None}
     await post(client, "/console/new-layer", 422, slug="M", segments="A A NONE")
     await post(client, "/console/new-layer", 422, slug="M", segments="")
 

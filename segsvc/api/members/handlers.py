@@ -122,18 +122,7 @@ async def list_members(request: web.Request) -> web.StreamResponse:
     """List a page of members as JSON, or export all of them as CSV, now or as of any time."""
     slug = read_slug(request)
     if accepts(request, "Accept", "text/csv"):
-        asked = read_query(request, MEMBERS_THEN)
-        headers = after_header(await request.app[FEED].position(asked["at"]))
-        async with request.app[EXPORTS].open() as conn:
-            segment_id = await segments.find(conn, slug, asked["at"])
-            listed = store.Listed(segment_id, **asked)
-            return await stream_csv(
-                request,
-                conn,
-                f"{slug}.csv",
-                lambda sink: store.copy(conn, listed, sink),
-                headers,
-            )
+        return await export(request, slug)
     page = read_query(request, MEMBER_PAGE)
     limit, at = page["limit"], page["at"]
     events_after = await request.app[FEED].position(at)
@@ -145,6 +134,17 @@ async def list_members(request: web.Request) -> web.StreamResponse:
     listed_page = {"members": members[:limit], "next": following, "events_after": events_after}
     answer = listed_page | marked
     return await list_response(MEMBER_LIST, answer, len(members), {"Vary": "Accept"})
+
+
+async def export(request: web.Request, slug: str) -> web.StreamResponse:
+    """Answer with all members of a segment as CSV, as of the time in the query, or now."""
+    asked = read_query(request, MEMBERS_THEN)
+    headers = after_header(await request.app[FEED].position(asked["at"]))
+    async with request.app[EXPORTS].open() as conn:
+        listed = store.Listed(await segments.find(conn, slug, asked["at"]), **asked)
+        return await stream_csv(
+            request, conn, f"{slug}.csv", lambda sink: store.copy(conn, listed, sink), headers
+        )
 
 
 def _read(request: web.Request, operation: Operation, query: Schema) -> store.Change:
