@@ -7,12 +7,14 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from marshmallow import ValidationError
 from multidict import MultiDict
 
 from segsvc.auth.keys import identify_again
 from segsvc.auth.roles import Role
 from segsvc.console.pages import page, render
 from segsvc.http import body_stream
+from segsvc.http.fields import UserIdText
 from segsvc.http.middlewares import problem_of
 from segsvc.http.problems import UnsupportedMediaType
 from segsvc.http.requests import refusal
@@ -24,6 +26,7 @@ URLENCODED = "application/x-www-form-urlencoded"
 
 # What a browser sends for `datetime-local`. It has no zone: the form says UTC.
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?", re.ASCII)
+_USER_ID = UserIdText()
 _NUMBER = re.compile(r"\d{1,12}([.,]\d{1,6})?", re.ASCII)
 
 
@@ -73,6 +76,18 @@ def days(text: str) -> Any:
         return value
     seconds = value * 86400
     return int(seconds) if seconds == int(seconds) else seconds
+
+
+def user_id(form: Form, name: str) -> int:
+    """Return the user id in a field.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    try:
+        return _USER_ID.parse(form[name])
+    except ValidationError as error:
+        raise refusal(error.messages[0], (name,)) from None
 
 
 Shown = dict[str, Any]

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import BadHttpMessage
-from marshmallow import ValidationError
 from multidict import MultiDict
 
 from segsvc.api.members import changes, store
@@ -22,11 +21,11 @@ from segsvc.api.users.schemas import USER_CHANGE
 from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
 from segsvc.console.forms import Form, Shown, days, form_page, time
+from segsvc.console.forms import user_id as user_id_in
 from segsvc.console.pages import done, page, render
 from segsvc.db.pool import connection
 from segsvc.http import body_stream
 from segsvc.http.app_keys import LIMITS, POOL
-from segsvc.http.fields import UserIdText
 from segsvc.http.middlewares import problem_of
 from segsvc.http.problems import BrokenBody, TooSlow, UnsupportedMediaType
 from segsvc.http.requests import load, read_slug, refusal
@@ -40,8 +39,6 @@ QUERIES = {
 # Fields before a file, and bytes of each.
 MOST_FIELDS = 20
 LONGEST_FIELD = 200
-
-_USER_ID = UserIdText()
 
 
 async def _layer(request: web.Request, form: Form) -> Shown:
@@ -60,10 +57,7 @@ async def _choices(request: web.Request, form: Form) -> Shown:
 @form_page("/console/membership", "membership.html", _choices)
 async def change_membership(request: web.Request, form: Form) -> web.Response:
     """Add a user to a segment, or remove the user from it."""
-    try:
-        user_id = _USER_ID.deserialize(form["user_id"])
-    except ValidationError as error:
-        raise refusal(error.messages[0], ("user_id",)) from None
+    user_id = user_id_in(form, "user_id")
     slug = form["slug"]
     if form["do"] == "remove":
         body: Shown = {"remove": [slug]}

@@ -26,6 +26,9 @@ LANGUAGE = "segsvc-language"
 # The cookie that says what was done.
 DONE = "segsvc-done"
 
+# What a path and a query are made of (RFC 3986); all else is escaped in a redirect.
+PATH = "/?&=%-._~!$'()*+,;:@"
+
 # The first page that is shown.
 START = "/console/segments"
 
@@ -92,7 +95,7 @@ async def _answer(request: web.Request, handler: Handler, role: Role | None) -> 
 
 def _failed(request: web.Request, problem: Problem) -> web.StreamResponse:
     """Return the page that says a problem."""
-    context = {"name": f"error.{problem.status}", "detail": problem.detail}
+    context = {"name": f"error.{problem.status}", "problem": problem}
     if problem.status == web.HTTPUnauthorized.status_code:
         return redirect("/console/sign-in")
     response = render(request, "error.html", context, status=problem.status)
@@ -121,7 +124,6 @@ def render(
         "done": _done(request, texts),
         "problem": None,
         "counted": None,
-        "detail": "",
         "path": request.rel_url.raw_path_qs,
         "languages": LANGUAGES,
         "version": __version__,
@@ -154,7 +156,7 @@ def _done(request: web.Request, texts: Texts) -> str | None:
 
 def redirect(path: str) -> web.Response:
     """Lead to a page of the console (RFC 9110, section 15.4.4)."""
-    return web.Response(status=303, headers={"Location": path})
+    return web.Response(status=303, headers={"Location": quote(path, safe=PATH)})
 
 
 def set_up(app: web.Application) -> None:

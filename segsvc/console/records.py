@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from segsvc.api.audit import store as audit
+from segsvc.api.audit.schemas import AUDIT_PAGE
 from segsvc.api.reports.handlers import make_link
 from segsvc.api.reports.schemas import NEW_REPORT
 from segsvc.auth import store as keys
@@ -12,7 +13,6 @@ from segsvc.console.pages import done, page, render
 from segsvc.db import clock
 from segsvc.db.pool import connection
 from segsvc.http.app_keys import POOL
-from segsvc.http.fields import decimal
 from segsvc.http.problems import NotFound
 from segsvc.http.requests import author, load
 
@@ -22,12 +22,14 @@ PAGE_SIZE = 50
 @page("/console/audit")
 async def show_audit(request: web.Request) -> web.Response:
     """Show who changed what, the newest change first."""
-    after = decimal(request.query.get("after", ""))
-    slug, actor = (request.query.get(name, "") for name in ("slug", "actor"))
+    form = Form(request.query)
+    asked = load(AUDIT_PAGE, form.given(slug=str, actor=str, after=str))
     async with connection(request.app[POOL]) as conn:
-        found = await audit.list_page(conn, after, PAGE_SIZE + 1, slug or None, actor or None)
+        found = await audit.list_page(
+            conn, asked["after"], PAGE_SIZE + 1, asked["slug"], asked["actor"]
+        )
     following = found[PAGE_SIZE - 1].id if len(found) > PAGE_SIZE else None
-    context = {"entries": found[:PAGE_SIZE], "next": following, "slug": slug, "actor": actor}
+    context = {"entries": found[:PAGE_SIZE], "next": following, "form": form}
     return render(request, "audit.html", context)
 
 
@@ -65,8 +67,7 @@ async def _key(request: web.Request, form: Form) -> Shown:
 @form_page("/console/keys/{name}/revoke", "revoke.html", _key)
 async def revoke_key(request: web.Request, form: Form) -> web.Response:
     """Revoke a key; within seconds, requests with it are refused."""
-    del form
-    name = request.match_info["name"]
+    name = (await _key(request, form))["key"].name
     async with connection(request.app[POOL]) as conn, conn.transaction():
         if not await keys.revoke(conn, name):
             raise NotFound("there is no key of this name that is not revoked yet")

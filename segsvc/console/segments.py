@@ -10,7 +10,7 @@ from aiohttp import web
 
 from segsvc.api.audit import store as audit
 from segsvc.api.members import store as members
-from segsvc.api.members.schemas import SOURCES
+from segsvc.api.members.schemas import MEMBER_PAGE
 from segsvc.api.segments import changes, stats
 from segsvc.api.segments import store as segments
 from segsvc.api.segments.percentages import Step
@@ -26,11 +26,11 @@ from segsvc.api.users.schemas import AS_OF
 from segsvc.console import charts, store
 from segsvc.console.filters import field
 from segsvc.console.forms import Form, Shown, form_page, number, time
+from segsvc.console.forms import user_id as user_id_in
 from segsvc.console.pages import START, done, page, render
 from segsvc.db import clock
 from segsvc.db.pool import connection
 from segsvc.http.app_keys import EXPORTS, LARGE_READS, POOL
-from segsvc.http.fields import decimal
 from segsvc.http.middlewares import problem_of
 from segsvc.http.problems import InvalidRequest
 from segsvc.http.requests import load, read_query, read_slug, refusal
@@ -79,12 +79,11 @@ async def show_segments(request: web.Request) -> web.Response:
 async def show_segment(request: web.Request) -> web.Response:
     """Show a segment: its percentage, its members, now or as of a time, and its changes."""
     slug, form = read_slug(request), Form(request.query)
-    after = decimal(form["after"]) or 0
-    user_id = decimal(form["user"])
+    asked = load(MEMBER_PAGE, form.given(at=time, source=str, after=str))
+    after, at, source = asked["after"], asked["at"], asked["source"]
+    user_id = user_id_in(form, "user") if form["user"] else None
     if user_id:
         after = user_id - 1
-    at = load(AS_OF, form.given(at=time))["at"]
-    source = form["source"] if form["source"] in SOURCES else None
     async with connection(request.app[POOL]) as conn:
         segment = await segments.get(conn, slug)
         plan = await segments.get_plan(conn, slug)

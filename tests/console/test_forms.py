@@ -495,3 +495,60 @@ async def test_conflicts_do_not_lose_what_was_typed(client: Client) -> None:
     assert "alert(&#39;x&#39;)" in text
     status, _ = await attempt(client, 1, add=["VOICE"])
     assert status == 200
+
+
+ODD_ADDRESSES = [
+    "/console/audit?slug=%00",
+    "/console/audit?slug=%ED%A0%80",
+    "/console/audit?after=9999999999999999999",
+    "/console/sets?any_of=%00",
+    "/console/sets?any_of=VOICE&at=9999-12-31T23:59:59.999",
+    "/console/keys/%00/revoke",
+    "/console/segments/VOICE?after=9999999999999999999",
+    "/console/segments/VOICE?user=9999999999999999999",
+    "/console/segments/VOICE?at=0001-01-01T00:00",
+    "/console/segments/VOICE?source=%00",
+    "/console/segments/VOICE/plan?first=0001-01-01T00:00&low=5&high=1&count=100&hours=8760",
+    "/console/segments/VOICE/plan?first=2097-01-01T00:00&low=999999999&high=1&count=3&hours=0.00001",
+    "/console/segments/VOICE/members.csv?at=x",
+    "/console/users/5?after=x",
+    "/console/layers/%00",
+    "/console/language/en?next=/console/%0D%0AX:1",
+]
+ODD_VALUES = ["", "\0", "<b>", "9" * 30, "x" * 2000, "0", "none", "1e5", "2026-13-45T99:99", "{0}"]
+GOOD = {
+    "/console/new-segment": {"slug": "NEW", "description": "", "percent": "5"},
+    "/console/segments/VOICE/percent": {"percent": "5", "plan": "keep"},
+    "/console/segments/VOICE/edit": {"description": "x", "ends_at": ""},
+    "/console/segments/VOICE/plan": {"at": "2098-01-01T00:00", "percent": "5", "etag": "x"},
+    "/console/membership": {
+        "user_id": "7", "slug": "VOICE", "days": "", "starts_at": "", "expires_at": "",
+        "on_conflict": "", "back": "", "do": "add",
+    },
+    "/console/new-layer": {"slug": "L", "segments": "VOICE", "do": "count"},
+    "/console/sets": {
+        "any_of": "VOICE", "at": "", "operation": "add", "slug": "VOICE", "description": "",
+        "on_conflict": "", "do": "count",
+    },
+    "/console/report": {"period": "2026-11", "user_id": ""},
+    "/console/users/5/erase": {"again": "5"},
+    "/console/keys/%00/revoke": {"x": ""},
+    "/console/layers/%00": {"add": ""},
+    "/console/sign-in": {"key": ""},
+}  # fmt: skip
+
+
+async def test_odd_values(client: Client) -> None:
+    """Nothing that a browser or somebody else sends is a defect of the service."""
+    await create(client, "VOICE", 10)
+    for path in ODD_ADDRESSES:
+        response = await client.get(path, allow_redirects=False)
+        assert response.status < 500, (path, await response.text())
+        await response.read()
+    for path, fields in GOOD.items():
+        for name in fields:
+            for value in ODD_VALUES:
+                sent = fields | {name: value}
+                response = await client.post(path, data=sent, allow_redirects=False)
+                assert response.status < 500, (path, sent, await response.text())
+                await response.read()
