@@ -33,5 +33,5 @@ def place(pointer: str, texts: Any) -> str:
     """Return which field of a form a JSON pointer is about, empty if it is not about one."""
     parts = re.findall(r"/([^/]+)", pointer)
     numbers = [str(int(part) + 1) for part in parts if part.isdecimal()]
-    names = [part for part in parts if not part.isdecimal()]
+    names = [part for part in parts if not part.isdecimal() and part != "value"]
     return " ".join([texts.get(f"field.{names[-1]}", names[-1]) if names else "", *numbers]).strip()

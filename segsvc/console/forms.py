@@ -40,6 +40,10 @@ class Form:
         """Return a field without blanks around it; empty if it was not sent."""
         return self.fields.get(name, "").strip()
 
+    def kept(self, name: str, stored: str) -> str:
+        """Return a field as it was sent, also if it is empty; what is stored if it was not."""
+        return self[name] if name in self.fields else stored
+
     def all(self, name: str) -> list[str]:
         """Return the fields with one name."""
         return [value.strip() for value in self.fields.getall(name, [])]

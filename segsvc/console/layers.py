@@ -47,7 +47,7 @@ async def create_layer(request: web.Request, form: Form) -> web.StreamResponse |
     slugs = form.slugs("segments")
     body = {"slug": form["slug"], "segments": slugs, "redeal": bool(form["redeal"])}
     new = load(NEW_LAYER, body)
-    if form["do"] == "count":
+    if form["do"] != "save":
         dealt = await _dealt(changes.create(request, new | {"redeal": False}, dry_run=True))
         return {"counted": await _shared(request, slugs, slugs), "dealt": dealt}
     await changes.create(request, new)
@@ -79,7 +79,7 @@ async def change_layer(request: web.Request, form: Form) -> web.StreamResponse |
     if percents:
         body |= {"percents": percents, **form.given(plan=str)}
     wanted = load(LAYER_CHANGE, body)
-    if form["do"] == "count":
+    if form["do"] != "save":
         careful = load(LAYER_CHANGE, body | {"redeal": False})
         dealt = await _dealt(changes.change(request, slug, careful, dry_run=True))
         others = [share.slug for share in layer.segments if share.slug not in remove]

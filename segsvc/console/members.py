@@ -18,6 +18,7 @@ from segsvc.api.members.store import Operation
 from segsvc.api.segments import store as segments
 from segsvc.api.users import changes as users
 from segsvc.api.users.schemas import USER_CHANGE
+from segsvc.api.users.store import REFUSE
 from segsvc.auth.keys import actor
 from segsvc.auth.roles import Role
 from segsvc.console.forms import Form, Shown, days, form_page, time
@@ -59,6 +60,8 @@ async def change_membership(request: web.Request, form: Form) -> web.Response:
     """Add a user to a segment, or remove the user from it."""
     user_id = user_id_in(form, "user_id")
     slug = form["slug"]
+    if form["do"] not in {"add", "remove"}:
+        raise refusal("must be add or remove", ("do",))
     if form["do"] == "remove":
         body: Shown = {"remove": [slug]}
     else:
@@ -91,10 +94,11 @@ async def change_members(request: web.Request) -> web.Response:
     try:
         form, part = await _fields_and_file(request)
         operation = operation_of(form)
-        query = form.given(starts_at=time, expires_at=time, on_conflict=str, allow_empty=str)
+        query = form.given(starts_at=time, expires_at=time, allow_empty=str) | choice(form)
         if form["days"]:
             query["ttl"] = str(days(form["days"]))
-        query["dry_run"] = "true" if form["do"] == "count" else "false"
+        # The button comes after the file in the body, so it says it in the address.
+        query["dry_run"] = "false" if request.query.get("do") == "save" else "true"
         options = load(QUERIES[operation], query)
         wanted = store.Change(slug, operation, **options, actor=actor(request))
         most = request.app[LIMITS].import_bytes
@@ -113,6 +117,11 @@ async def change_members(request: web.Request) -> web.Response:
 async def export_members(request: web.Request) -> web.StreamResponse:
     """Export the members, now or as of any time, as the API does."""
     return await export(request, read_slug(request))
+
+
+def choice(form: Form) -> dict[str, str]:
+    """Return what becomes of users elsewhere in the layer, if it is not what is usual."""
+    return {} if form["on_conflict"] in {"", REFUSE} else {"on_conflict": form["on_conflict"]}
 
 
 def operation_of(form: Form) -> Operation:
@@ -145,7 +154,8 @@ async def _fields_and_file(request: web.Request) -> tuple[Form, BodyPartReader]:
         pieces = body_stream.part_pieces(request, part, LONGEST_FIELD, seconds)
         value = b"".join([piece async for piece in pieces]).decode(errors="replace")
         fields.append((part.name or "", value))
-    raise refusal("choose a file", ("file",))
+    detail = f"choose a file; at most {MOST_FIELDS} fields may come before it"
+    raise refusal(detail, ("file",))
 
 
 async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
@@ -168,5 +178,5 @@ async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
             yield part
     except TimeoutError:
         raise TooSlow(f"nothing came for {seconds} seconds") from None
-    except (ValueError, web.RequestPayloadError, BadHttpMessage, ConnectionError) as error:
+    except (ValueError, RuntimeError, BadHttpMessage, ConnectionError) as error:
         raise BrokenBody("the body is not a form with a file") from error

@@ -27,7 +27,7 @@ from segsvc.console import charts, store
 from segsvc.console.filters import field
 from segsvc.console.forms import Form, Shown, form_page, number, time
 from segsvc.console.forms import user_id as user_id_in
-from segsvc.console.pages import START, done, page, render
+from segsvc.console.pages import START, done, page, redirect, render
 from segsvc.db import clock
 from segsvc.db.pool import connection
 from segsvc.http.app_keys import EXPORTS, LARGE_READS, POOL
@@ -176,8 +176,9 @@ async def edit_segment(request: web.Request, form: Form) -> web.Response:
         change["description"] = form["description"]
     if time(form["ends_at"]) != time(form["ends_at_before"]):
         change["ends_at"] = time(form["ends_at"]) if form["ends_at"] else None
-    if change:
-        await changes.change(request, slug, load(SEGMENT_CHANGE, change))
+    if not change:
+        return redirect(f"/console/segments/{slug}")
+    await changes.change(request, slug, load(SEGMENT_CHANGE, change))
     return done(f"/console/segments/{slug}", "changed", slug=slug)
 
 
@@ -232,8 +233,10 @@ async def set_plan(request: web.Request, form: Form) -> web.StreamResponse | Sho
     slug = read_slug(request)
     async with connection(request.app[POOL]) as conn:
         stored = await segments.get_plan(conn, slug)
-    steps = _steps(list(zip(form.all("at"), form.all("percent"), strict=False)), stored.steps)
-    if form["do"] == "show":
+    if not form.all("at") or len(form.all("at")) != len(form.all("percent")):
+        raise refusal("must be there as often as a percentage", ("at",))
+    steps = _steps(list(zip(form.all("at"), form.all("percent"), strict=True)), stored.steps)
+    if form["do"] != "save":
         return {}
     await changes.set_plan(request, slug, steps, {form["etag"]})
     return done(f"/console/segments/{slug}", "planned" if steps else "unplanned", slug=slug)

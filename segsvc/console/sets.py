@@ -8,7 +8,7 @@ from segsvc.api.segments import changes as segments
 from segsvc.api.segments.schemas import NEW_SEGMENT
 from segsvc.auth.keys import actor
 from segsvc.console.forms import Form, Shown, form_page, time
-from segsvc.console.members import QUERIES, operation_of
+from segsvc.console.members import QUERIES, choice, operation_of
 from segsvc.console.pages import done
 from segsvc.db.values import SLUG
 from segsvc.http.app_keys import IMPORTS
@@ -36,20 +36,20 @@ async def use_set(request: web.Request, form: Form) -> web.StreamResponse | Show
     slug, chosen = form["slug"], _set(form)
     if form["operation"] == "create":
         new = load(NEW_SEGMENT, {"slug": slug, "description": form["description"], **chosen})
-        if form["do"] == "count":
+        if form["do"] != "save":
             return {}
         segment = await segments.create(request, new)
         return done(f"/console/segments/{slug}", "filled", slug=slug, count=segment.members)
     operation = operation_of(form)
     if not SLUG.fullmatch(slug):
         raise SegmentNotFound(slug)
-    dry_run = {"dry_run": "true" if form["do"] == "count" else "false"}
-    options = load(QUERIES[operation], dry_run | form.given(on_conflict=str))
+    dry_run = {"dry_run": "false" if form["do"] == "save" else "true"}
+    options = load(QUERIES[operation], dry_run | choice(form))
     wanted = store.Change(slug, operation, **options, actor=actor(request))
     counts = await changes.change_set(request, wanted, load(USER_SET, chosen))
     if wanted.dry_run:
         return {"counted": counts, "operation": operation}
-    changed = counts["received"] - counts["unchanged"]
+    changed = counts.get("changed", 0) + counts.get("added", 0) + counts.get("removed", 0)
     return done(f"/console/segments/{slug}", "filled", slug=slug, count=changed)
 
 

@@ -28,7 +28,11 @@ def choose(asked: str | None, accepted: str) -> str:
         return asked
     weighted: list[tuple[float, int, str]] = []
     for part in accepted.lower().split(","):
-        found = re.fullmatch(r"\s*([a-z]{1,8})(?:-\w+)*\s*(?:;\s*q=([01](?:\.\d{0,3})?))?\s*", part)
+        name, _, weight = (each.strip() for each in part.partition(";"))
+        found = re.fullmatch(
+            r"([a-z]{1,8})(?:-[a-z0-9]+)*(?:;q=([01](?:\.\d{0,3})?))?",
+            (f"{name};{weight}" if weight else name),
+        )
         if found and found[1] in LANGUAGES:
             weighted.append((-float(found[2] or 1), len(weighted), found[1]))
     return min(weighted)[2] if weighted else LANGUAGES[0]

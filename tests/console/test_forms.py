@@ -50,10 +50,11 @@ async def send_file(
 ) -> str:
     """Send a file of members with the form of a segment; return the page."""
     form = FormData()
-    for name, value in ({"do": "save", "operation": "add"} | fields).items():
+    do = fields.pop("do", "save")
+    for name, value in ({"operation": "add"} | fields).items():
         form.add_field(name, value)
     form.add_field("file", body, filename=HTML, content_type="text/csv")
-    response = await client.post(f"/console/segments/{slug}/file", data=form)
+    response = await client.post(f"/console/segments/{slug}/file?do={do}", data=form)
     text = await response.text()
     assert response.status == status, text
     return text
@@ -152,6 +153,10 @@ async def test_plan(client: Client) -> None:
     ]
     assert "changed the plan" in await post_raw(client, path, 412, [*rows, ("do", "save")])
 
+    for lost in ([("etag", etag)], [*rows, ("at", "2098-01-03T10:00")]):
+        await post_raw(client, path, 422, [*lost, ("do", "save")])
+    assert len((await call(client, "GET", "/segments/HALF/plan"))["steps"]) == 2
+
     ramp = await get(client, f"{path}?first=2098-01-01T00:00&low=5&high=100&count=3&hours=12")
     found = re.findall(r'name="at" [^>]*value="([^"]+)"', ramp)
     assert found == ["2098-01-01T00:00", "2098-01-01T12:00", "2098-01-02T00:00"]
@@ -212,6 +217,11 @@ async def test_files(client: Client) -> None:
     assert numbers(await send_file(client, "VOICE", b"2\n9\n", operation="remove")) == [2, 1, 1]
     assert numbers(await send_file(client, "VOICE", b"1\n5\n", operation="replace")) == [2, 1, 2, 1]
     assert [each["user_id"] for each in await members(client, "VOICE")] == [1, 5]
+    form = FormData([("operation", "replace")])
+    form.add_field("file", b"9\n", filename="f")
+    form.add_field("do", "save")  # a button comes last, and too late
+    response = await client.post("/console/segments/VOICE/file", data=form)
+    assert "Nothing was changed" in await response.text()
     text = await send_file(client, "VOICE", b"6\nx<b>\n7\n-1\n", 422)
     assert "line 2 must" in text
     assert "line 4 must" in text
@@ -237,6 +247,7 @@ async def test_bodies_that_are_no_form(client: Client) -> None:
         (b"--x--\r\n", kind, 422),
         (b"1", "multipart/form-data", 400),
         (part + b"1", kind, 400),
+        (part.replace(b'"a"', b'"_charset_"') + b"u" * 40 + b"\r\n--x--\r\n", kind, 400),
         (part.replace(b'"a"', b'"operation"') + b"add\r\n" + file + b"1\n2\n", kind, 400),
         (file.replace(b"\r\n\r\n", b"\r\nContent-Length: 90\r\n\r\n") + b"1", kind, 422),
         (part + b"1\r\n--x--\r\n", kind, 422),
@@ -308,17 +319,21 @@ async def test_layers(client: Client) -> None:
     layer = await call(client, "GET", "/layers/L")
     assert {s["slug"]: s["percent"] for s in layer["segments"]} == {"A": 15, "B": 20, "C": None}
     rest = {"percent.A": "15", "before.A": "15", "percent.B": "20", "before.B": "20"}
-    await post(client, "/console/layers/L", fields=rest | {"remove": "C"})
-    await post(client, "/console/layers/L", 409, fields=rest | {"percent.A": "95"})
+    await post(client, "/console/layers/L", fields=rest | {"remove": "C"}, do="save")
+    await post(client, "/console/layers/L", 409, fields=rest | {"percent.A": "95"}, do="save")
     assert "would" in await get(client, "/console/layers/L/dissolve")
     await post(client, "/console/layers/L/dissolve")
     assert (await call(client, "GET", "/layers"))["layers"] == []
     await call(client, "PATCH", "/segments/A", json={"percent": 40})
-    await post(client, "/console/new-layer", slug="M", segments="A")
+    await post(client, "/console/new-layer", slug="M", segments="A", do="save")
     stale = {"percent.A": "15", "before.A": "15", "add": "C", "do": "save"}
     await post(client, "/console/layers/M", fields=stale)
     layer = await call(client, "GET", "/layers/M")
     assert {s["slug"]: s["percent"] for s in layer["segments"]} == {"A": 40, "C": None}
+    sent = stale | {"percent.A": "", "before.A": "15", "remove": "C", "do": "count"}
+    text = await post(client, "/console/layers/M", 422, fields=sent)
+    assert 'name="before.A" value="15"' in text
+    assert 'value="C" checked' in text
     await post(client, "/console/new-layer", 422, slug="M", segments="A A NONE")
     await post(client, "/console/new-layer", 422, slug="M", segments="")
 
@@ -418,6 +433,7 @@ async def test_forms_of_other_origins(guarded: Client, keys: dict[str, str]) -> 
             for headers in (
                 {"Sec-Fetch-Site": "cross-site"},
                 {"Origin": "https://elsewhere.example"},
+                {"Origin": "http://["},
             ):
                 response = await guarded.post(address, headers=headers, allow_redirects=False)
                 assert response.status == 403, address
@@ -445,7 +461,7 @@ async def test_a_key_that_is_revoked(
 
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     sending = asyncio.create_task(
-        guarded.post("/console/segments/VOICE/file", data=body(), headers=headers)
+        guarded.post("/console/segments/VOICE/file?do=save", data=body(), headers=headers)
     )
     await store.revoke(conn, "ann")
     while (await guarded.get("/console/segments", allow_redirects=False)).status == 200:

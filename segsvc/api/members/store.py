@@ -178,12 +178,13 @@ async def count_set(conn: Connection, users: UserSet) -> int:
     """Count the users of a set now; nothing is kept."""
     transaction = conn.transaction()
     await transaction.start()
-    await conn.execute(STAGE)
-    now = await clock.now(conn)
-    times = [at or now for at in users.times]
-    found = rows_of(await conn.execute(FIND_SET, users.segment_ids, times, users.parts))
-    await transaction.rollback()
-    return found
+    try:
+        await conn.execute(STAGE)
+        now = await clock.now(conn)
+        times = [at or now for at in users.times]
+        return rows_of(await conn.execute(FIND_SET, users.segment_ids, times, users.parts))
+    finally:
+        await transaction.rollback()
 
 
 async def _open(conn: Connection, wanted: Change) -> _Segment:

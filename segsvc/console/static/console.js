@@ -13,26 +13,31 @@ function showTimes(part) {
   }
 }
 
-// Without JavaScript, times in forms are UTC. With it, they are of the reader's zone.
-function local(text) {
-  const at = new Date(`${text}Z`);
-  return new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 23).replace(/(:00)?\.000$/, "");
-}
+// Without JavaScript, times in forms are UTC. With it, they are of the reader's zone; a time that
+// is left as it was is sent as it came.
 const zone = Intl.DateTimeFormat(language, { timeZoneName: "short" })
   .formatToParts(new Date()).find((part) => part.type === "timeZoneName").value;
+function local(text) {
+  const at = new Date(`${text}Z`);
+  const moved = new Date(at - at.getTimezoneOffset() * 60000);
+  return Number.isNaN(moved.getTime()) ? text : moved.toISOString().slice(0, 23);
+}
+function utc(input) {
+  if (input.value === input.dataset.local) return input.dataset.utc;
+  return input.value ? new Date(input.value).toISOString().slice(0, 23) : "";
+}
 function showZones(part) {
-  for (const input of part.querySelectorAll("input[type=datetime-local]"))
+  for (const input of part.querySelectorAll("input[type=datetime-local]")) {
+    input.dataset.utc = input.value;
     if (input.value) input.value = local(input.value);
+    input.dataset.local = input.value;
+  }
   for (const label of part.querySelectorAll(".zone")) label.textContent = zone;
 }
 document.addEventListener("formdata", (event) => {
-  const names = new Set([...event.target.querySelectorAll("input[type=datetime-local]")].map((i) => i.name));
-  for (const name of names) {
-    const values = event.formData.getAll(name);
-    event.formData.delete(name);
-    for (const value of values)
-      event.formData.append(name, value ? new Date(value).toISOString().slice(0, 23) : "");
-  }
+  const inputs = [...event.target.elements].filter((each) => each.type === "datetime-local");
+  for (const input of inputs) event.formData.delete(input.name);
+  for (const input of inputs) event.formData.append(input.name, utc(input));
 });
 
 // A part of a page that takes time comes afterwards.
@@ -65,7 +70,6 @@ for (const form of document.querySelectorAll("form[data-progress]")) {
     const data = new FormData(form);
     const file = data.get("file");
     data.delete("file"); // the fields come first
-    data.append("do", event.submitter ? event.submitter.value : "count");
     data.append("file", file);
     const request = new XMLHttpRequest();
     const busy = (value) => {
@@ -77,7 +81,8 @@ for (const form of document.querySelectorAll("form[data-progress]")) {
       busy(false);
       const page = new DOMParser().parseFromString(request.responseText, "text/html");
       const part = page.getElementById("answer") || page.querySelector("main");
-      answer.replaceChildren(...part.childNodes);
+      if (part) answer.replaceChildren(...part.childNodes);
+      else answer.textContent = `${request.status} ${form.dataset.progress}`;
       showTimes(answer);
       answer.scrollIntoView({ block: "nearest" });
     };
@@ -85,7 +90,7 @@ for (const form of document.querySelectorAll("form[data-progress]")) {
       busy(false);
       answer.textContent = form.dataset.progress;
     };
-    request.open("POST", form.action);
+    request.open("POST", event.submitter.formAction);
     answer.replaceChildren();
     bar.value = 0;
     busy(true);
