@@ -1,8 +1,9 @@
 """Metrics for Prometheus. No label contains user ids, slugs or other input of clients."""
 
 import os
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -95,6 +96,10 @@ for _histogram in _HISTOGRAMS:
     REGISTRY.register(_histogram)
 
 
+# Readings of the shared files that may fail while processes start and end.
+RETRIES = 10
+
+
 def exposition() -> bytes:
     """Return all metrics in the text format of Prometheus, added up over all processes."""
     if FOLDER not in os.environ:
@@ -103,6 +108,10 @@ def exposition() -> bytes:
     MultiProcessCollector(registry)
     for histogram in _HISTOGRAMS:
         registry.register(histogram)
+    for _ in range(RETRIES):
+        # A file of a process that ends is gone before it is read, or one that starts is empty yet.
+        with suppress(FileNotFoundError, struct.error):
+            return generate_latest(registry)
     return generate_latest(registry)
 
 
