@@ -2,7 +2,7 @@
 
     make screenshots
 
-Needs Debian's chromium. The service is one of its own, on a free port, with the same history.
+Needs Debian's chromium. It starts another service on a free port, with the same history.
 """
 
 import os

@@ -21,6 +21,11 @@ def percent(value: Decimal | float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") + "\N{NARROW NO-BREAK SPACE}%"
 
 
+def plain(value: Decimal) -> str:
+    """Return a percentage as a form has it."""
+    return f"{value.normalize():f}"
+
+
 def field(value: datetime | None) -> str:
     """Return a time in UTC as a form has it."""
     if value is None:

@@ -58,7 +58,7 @@ class Form:
 
 
 def time(text: str) -> str:
-    """Return a time of a form as the API writes it; what is none is left for the schema.
+    """Return a time of a form as the API writes it; other text is left for the schema.
 
     Two texts of the same time, with and without the seconds, are the same afterwards.
     """
@@ -69,12 +69,12 @@ def time(text: str) -> str:
 
 
 def number(text: str) -> Any:
-    """Return a number, written with a point or a comma; what is none is left for the schema."""
+    """Return a number, written with a point or a comma; other text is left for the schema."""
     return Decimal(text.replace(",", ".")) if _NUMBER.fullmatch(text) else text
 
 
 def days(text: str) -> Any:
-    """Return a number of days in seconds; what is none is left for the schema."""
+    """Return a number of days in seconds; other text is left for the schema."""
     value = number(text)
     if not isinstance(value, Decimal):
         return value
@@ -86,7 +86,7 @@ def user_id(form: Form, name: str) -> int:
     """Return the user id in a field.
 
     Raises:
-        InvalidRequest: it is none.
+        InvalidRequest: it is not a user id.
     """
     try:
         return _USER_ID.parse(form[name])
@@ -99,8 +99,13 @@ Show = Callable[[web.Request, Form], Awaitable[Shown]]
 Send = Callable[[web.Request, Form], Awaitable[web.StreamResponse | Shown]]
 
 
+async def _nothing(request: web.Request, form: Form) -> Shown:
+    del request, form
+    return {}
+
+
 def form_page(
-    path: str, template: str, show: Show, role: Role = Role.EDITOR
+    path: str, template: str, show: Show = _nothing, role: Role = Role.EDITOR
 ) -> Callable[[Send], Send]:
     """Declare a page with a form above the function that gets the form when it is sent.
 
@@ -137,7 +142,7 @@ async def read_form(request: web.Request) -> Form:
     """Return the form in the body of a request.
 
     Raises:
-        UnsupportedMediaType: the body is no form.
+        UnsupportedMediaType: the body is not a form.
         InvalidRequest: it cannot be read, or has too many fields.
         Problem: what `body_stream.read` raises.
     """

@@ -36,12 +36,7 @@ async def show_layers(request: web.Request) -> web.Response:
     return render(request, "layers.html", context)
 
 
-async def _nothing(request: web.Request, form: Form) -> Shown:
-    del request, form
-    return {}
-
-
-@form_page("/console/new-layer", "new_layer.html", _nothing)
+@form_page("/console/new-layer", "new_layer.html")
 async def create_layer(request: web.Request, form: Form) -> web.StreamResponse | Shown:
     """Form a layer, or count first who is in several of its segments."""
     slugs = form.slugs("segments")

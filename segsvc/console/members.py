@@ -50,12 +50,7 @@ async def _layer(request: web.Request, form: Form) -> Shown:
         return {"segment": await segments.get(conn, slug)}
 
 
-async def _choices(request: web.Request, form: Form) -> Shown:
-    del request, form
-    return {}
-
-
-@form_page("/console/membership", "membership.html", _choices)
+@form_page("/console/membership", "membership.html")
 async def change_membership(request: web.Request, form: Form) -> web.Response:
     """Add a user to a segment, or remove the user from it."""
     user_id = user_id_in(form, "user_id")
@@ -140,7 +135,7 @@ async def _fields_and_file(request: web.Request) -> tuple[Form, BodyPartReader]:
     """Return the fields of a form and the file that follows them (RFC 7578).
 
     Raises:
-        UnsupportedMediaType: the body is no such form.
+        UnsupportedMediaType: the body is not such a form.
         InvalidRequest: it has no file, or too many fields.
         Problem: what `body_stream.part_pieces` raises.
     """

@@ -175,5 +175,6 @@ def set_up(app: web.Application) -> None:
         "percent": filters.percent,
         "iso": rfc3339,
         "field": filters.field,
+        "plain": filters.plain,
         "place": filters.place,
     }

@@ -60,7 +60,7 @@ async def _key(request: web.Request, form: Form) -> Shown:
     async with connection(request.app[POOL]) as conn:
         found = {key.name: key for key in await keys.list_all(conn)}
     if name not in found:
-        raise NotFound("there is no key of this name")
+        raise NotFound("no key has this name")
     return {"key": found[name]}
 
 
@@ -70,6 +70,6 @@ async def revoke_key(request: web.Request, form: Form) -> web.Response:
     name = (await _key(request, form))["key"].name
     async with connection(request.app[POOL]) as conn, conn.transaction():
         if not await keys.revoke(conn, name):
-            raise NotFound("there is no key of this name that is not revoked yet")
+            raise NotFound("no key of this name is valid: it was revoked already")
         await audit.record(conn, author(request), "key.revoke", name, {})
     return done("/console/keys", "revoked", name=name)

@@ -24,7 +24,7 @@ from segsvc.api.segments.schemas import (
 from segsvc.api.segments.stats import Interval
 from segsvc.api.users.schemas import AS_OF
 from segsvc.console import charts, store
-from segsvc.console.filters import field
+from segsvc.console.filters import field, plain
 from segsvc.console.forms import Form, Shown, form_page, number, time
 from segsvc.console.forms import user_id as user_id_in
 from segsvc.console.pages import START, done, page, redirect, render
@@ -122,12 +122,7 @@ async def show_size(request: web.Request) -> web.Response:
     return render(request, "size.html", context)
 
 
-async def _nothing(request: web.Request, form: Form) -> Shown:
-    del request, form
-    return {}
-
-
-@form_page("/console/new-segment", "new_segment.html", _nothing)
+@form_page("/console/new-segment", "new_segment.html")
 async def create_segment(request: web.Request, form: Form) -> web.Response:
     """Create a segment without members."""
     new = {"slug": form["slug"], "description": form["description"]}
@@ -300,5 +295,5 @@ def _ramp(form: Form) -> list[tuple[str, str]]:
 
 
 def _text(percent: Decimal | None) -> str:
-    """Return a percentage as a form has it."""
-    return "none" if percent is None else f"{percent.normalize():f}"
+    """Return a percentage as the form of a plan has it."""
+    return "none" if percent is None else plain(percent)

@@ -62,5 +62,5 @@ def is_same_origin(request: web.Request) -> bool:
     origin = request.headers.get("Origin")
     try:
         return origin is None or urlsplit(origin).netloc == request.host
-    except ValueError:  # it is no URL
+    except ValueError:  # it is not a URL
         return False

@@ -17,17 +17,8 @@ from segsvc.console.pages import PAGES
 from segsvc.db.pool import Connection
 from tests.api_calls import attempt, call, change, create, members, read, read_many
 from tests.conftest import SECRET, Client
+from tests.console.test_pages import HTML, get
 from tests.histories import put_in
-
-HTML = "<script>alert('x')</script> & \"quotes\""
-
-
-async def get(client: Client, path: str, status: int = 200, **options: Any) -> str:
-    """Return the text of a page."""
-    response = await client.get(path, allow_redirects=False, **options)
-    text = await response.text()
-    assert response.status == status, (path, text)
-    return text
 
 
 async def post(
